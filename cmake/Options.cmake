@@ -1,0 +1,28 @@
+# Options. Everything but the library is off when Rill is part of another project.
+option(RILL_BUILD_TESTS "Build the tests" ${PROJECT_IS_TOP_LEVEL})
+option(RILL_BUILD_TOOLS "Build rill-chat, rill-convert, rill-eval, rill-bench and the samples" ${PROJECT_IS_TOP_LEVEL})
+option(RILL_BUILD_FUZZERS "Build the libFuzzer targets (needs clang)" OFF)
+option(RILL_WERROR "Treat warnings as errors" OFF)
+set(RILL_CUDA AUTO CACHE STRING "Build the CUDA backend: AUTO (when nvcc is found), ON or OFF")
+set_property(CACHE RILL_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(RILL_SANITIZE "" CACHE STRING "Sanitizers, e.g. address,undefined or thread")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN ON)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+
+find_program(RILL_CCACHE ccache)
+if(RILL_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_C_COMPILER_LAUNCHER ${RILL_CCACHE})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${RILL_CCACHE})
+endif()

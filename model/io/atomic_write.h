@@ -1,0 +1,39 @@
+// model/io/atomic_write.h — a file that is old or new, never between.
+//
+// Writes go to `<path>.tmp.<random>` in the same folder; Commit() syncs, closes, renames and syncs the folder. Any error
+// or destruction without Commit removes the temporary file and leaves `path` as it was. A failed sync is not retried.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "model/io/file.h"
+
+namespace rill {
+
+class AtomicFile {  // One caller at a time.
+ public:
+  // Borrows `fs`. Removes temporary files that an earlier, killed writer of the same path left behind.
+  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(FileSystem& fs, const std::string& path);
+  ~AtomicFile();
+
+  absl::Status WriteAt(uint64_t offset, const void* src, size_t bytes);
+  absl::Status Append(const void* src, size_t bytes);  // at the end of everything written so far
+  uint64_t size() const { return size_; }
+
+  // After ok the new content is durable under `path`. After an error `path` holds the old content.
+  absl::Status Commit();
+
+ private:
+  AtomicFile(FileSystem& fs, std::string path, std::string temp, std::unique_ptr<WritableFile> file);
+  FileSystem& fs_;
+  std::string path_, temp_;
+  std::unique_ptr<WritableFile> file_;
+  uint64_t size_ = 0;
+  bool done_ = false;
+};
+
+}  // namespace rill
