@@ -5,11 +5,17 @@
 // are there after Device::Synchronize() on asynchronous devices and at once on host devices.
 #pragma once
 
+#include <cstdint>
+#include <memory>
+
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 
 namespace rill {
 
 class Device;
+class FusedDecoder;
+struct DecoderSpec;
 
 // One row per operator: member name, argument struct. Tests and benchmarks walk this list.
 #define RILL_FOR_EACH_OP(X)          \
@@ -41,6 +47,10 @@ struct OpTable {
 #define RILL_DECLARE_OP(name, Args) absl::Status (*name)(Device&, const Args&) = nullptr;
   RILL_FOR_EACH_OP(RILL_DECLARE_OP)
 #undef RILL_DECLARE_OP
+
+  // Optional, both or neither: a whole decode step as one piece of work (kernels/ops/fused_decoder.h).
+  absl::StatusOr<std::unique_ptr<FusedDecoder>> (*make_fused_decoder)(Device&, const DecoderSpec&) = nullptr;
+  uint64_t (*fused_decoder_bytes)(const DecoderSpec&) = nullptr;
 };
 
 }  // namespace rill
