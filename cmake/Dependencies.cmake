@@ -23,3 +23,10 @@ function(rill_flatbuffer SCHEMA)
     DEPENDS ${PROJECT_SOURCE_DIR}/${SCHEMA} VERBATIM)
   set(RILL_GENERATED ${RILL_GENERATED} ${out} PARENT_SCOPE)
 endfunction()
+
+# CLI11 is one header; only command line tools include it (docs/adr/0002-cli11.md).
+if(RILL_BUILD_TOOLS)
+  find_path(CLI11_INCLUDE_DIR CLI/CLI.hpp REQUIRED)
+  add_library(rill_cli11 INTERFACE)
+  target_include_directories(rill_cli11 SYSTEM INTERFACE ${CLI11_INCLUDE_DIR})
+endif()
