@@ -7,6 +7,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string_view>
 
 namespace rill {
 
@@ -19,11 +20,15 @@ inline constexpr uint64_t kHeaderBytes = 4096;
 inline constexpr uint64_t kDirectoryOffset = kHeaderBytes;
 inline constexpr uint64_t kDataAlignment = 65536;  // of the first record and of expert records
 inline constexpr uint64_t kMaxDirectoryBytes = 64ull << 20;
-inline constexpr uint32_t kMaxTensors = 1u << 20;
+inline constexpr uint32_t kMaxTensors = 1u << 17;  // the 48B model has 7,151
+inline constexpr uint32_t kMaxBlobs = 64;
 inline constexpr uint32_t kMaxNameBytes = 256;
 inline constexpr uint64_t kMaxTensorBytes = 1ull << 40;
 inline constexpr uint64_t kMaxBlobBytes = 256ull << 20;
 inline constexpr uint64_t kMaxFileBytes = 1ull << 46;
+
+// gate, up, down in one record, each with the matrix layout (kernels/ops/matrix.h).
+inline constexpr std::string_view kExpertLayoutTag = "gate-up-down-v1";
 
 // Little-endian. `header_crc` is over the 4096 bytes with itself zero.
 struct FileHeader {

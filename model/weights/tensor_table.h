@@ -14,8 +14,10 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "absl/status/statusor.h"
 #include "kernels/ops/matrix.h"
 #include "model/config.h"
 
@@ -50,11 +52,15 @@ struct TensorSpec {
   Role role;
   WeightFormat format;    // f32 for vectors
   int64_t rows, cols;     // a vector [n] is rows 1, cols n; an expert record has rows = width, cols = hidden
+                          // (conv_* and dt_bias keep their two dimensions and have the role of a vector)
   uint64_t bytes;         // in memory and in the file: MatrixBytes, or MakeExpertLayout().bytes
   uint64_t alignment;     // in the file: 64, or 64 KiB for expert records
 };
 
 // Every tensor of the model in file order, experts last within their layer. Pure.
 std::vector<TensorSpec> MakeTensorTable(const ModelConfig& config, const Recipe& recipe);
+
+// Its size, without making it: what a reader checks a file's count against before it allocates anything.
+int64_t CountTensors(const ModelConfig& config);
 
 }  // namespace rill
