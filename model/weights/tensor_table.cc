@@ -124,6 +124,23 @@ absl::StatusOr<Recipe> MakeRecipe(std::string_view name) {
   return absl::InvalidArgumentError(absl::StrCat("recipe \"", AbslView(name), "\": there are bf16, q8 and q4"));
 }
 
+absl::Status Validate(const Recipe& recipe) {
+  const auto wrong = [&](int role, std::string_view expected) {
+    return absl::InvalidArgumentError(absl::StrCat("recipe \"", recipe.name, "\": ", AbslView(Name(static_cast<Role>(role))),
+                                                   " has format ", static_cast<int>(recipe.format[role]), " (",
+                                                   AbslView(Name(recipe.format[role])), "), expected ", AbslView(expected)));
+  };
+  const absl::StatusOr<Recipe> known = MakeRecipe(recipe.name);
+  for (int role = 0; role < kRoleCount; ++role) {
+    const WeightFormat format = recipe.format[role];
+    if (format > WeightFormat::kQ4) return wrong(role, "0 to 3");
+    if (known.ok() && format != known->format[role]) return wrong(role, Name(known->format[role]));
+    if (role == static_cast<int>(Role::kVector) && format != WeightFormat::kF32) return wrong(role, "f32");
+    if (role == static_cast<int>(Role::kRouter) && IsQuantized(format)) return wrong(role, "f32 or bf16");
+  }
+  return absl::OkStatus();
+}
+
 std::vector<TensorSpec> MakeTensorTable(const ModelConfig& config, const Recipe& recipe) {
   TableWriter t(recipe);
   t.Matrix("embedding", Role::kEmbedding, config.vocab_size, config.hidden_size);

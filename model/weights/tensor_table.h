@@ -17,6 +17,7 @@
 #include <string_view>
 #include <vector>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "kernels/ops/matrix.h"
 #include "model/config.h"
@@ -46,6 +47,8 @@ struct Recipe {
 };
 // InvalidArgument names the recipes there are.
 absl::StatusOr<Recipe> MakeRecipe(std::string_view name);
+// Vectors are f32, the router f32 or bf16, every byte a format there is; a name MakeRecipe knows means its formats.
+absl::Status Validate(const Recipe& recipe);
 
 struct TensorSpec {
   std::string name;
