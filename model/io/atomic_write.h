@@ -2,6 +2,7 @@
 //
 // Writes go to `<path>.tmp.<random>` in the same folder; Commit() syncs, closes, renames and syncs the folder. Any error
 // or destruction without Commit removes the temporary file and leaves `path` as it was. A failed sync is not retried.
+// Two writers of one path at the same time: the later one removes the earlier one's file, whose Commit then fails.
 #pragma once
 
 #include <cstdint>
@@ -24,11 +25,14 @@ class AtomicFile {  // One caller at a time.
   absl::Status Append(const void* src, size_t bytes);  // at the end of everything written so far
   uint64_t size() const { return size_; }
 
-  // After ok the new content is durable under `path`. After an error `path` holds the old content.
+  // After ok the new content is durable under `path`. After an error `path` holds the old content, with one exception:
+  // when syncing the folder is what failed, `path` holds the new content and a power cut may bring the old one back.
   absl::Status Commit();
 
  private:
   AtomicFile(FileSystem& fs, std::string path, std::string temp, std::unique_ptr<WritableFile> file);
+  void Abandon();
+
   FileSystem& fs_;
   std::string path_, temp_;
   std::unique_ptr<WritableFile> file_;

@@ -9,4 +9,7 @@ namespace rill {
 // Crc32c(a + b) == Crc32c(b, Crc32c(a)). Uses the processor's instruction where there is one; same answer everywhere.
 uint32_t Crc32c(const void* data, size_t bytes, uint32_t crc = 0);
 
+// The portable body of it, whatever the processor; tests compare the two.
+uint32_t Crc32cByTable(const void* data, size_t bytes, uint32_t crc = 0);
+
 }  // namespace rill

@@ -1,0 +1,13 @@
+// model/io/posix_error.h — errno as absl::Status: the path, the operation, the system's reason.
+#pragma once
+
+#include <string>
+
+#include "absl/status/status.h"
+
+namespace rill {
+
+// "<path>: <operation>: <reason>". Codes as model/io/file.h lists them.
+absl::Status PosixError(const std::string& path, const char* operation, int error_number);
+
+}  // namespace rill
