@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/status.h"
+#include "model/io/absl_view.h"
 
 namespace rill {
 namespace {
@@ -29,12 +31,25 @@ void Decode(const std::string& dtype, const char* raw, int64_t n, float* out) {
   else Widen<F16>(raw, n, out);
 }
 
-// Index of the first element that is not finite, or -1.
-int64_t FirstNotFinite(const float* x, int64_t n) {
-  uint32_t bad = 0;
-  for (int64_t i = 0; i < n; ++i) bad |= (FloatToBits(x[i]) & 0x7f800000u) == 0x7f800000u;
-  if (bad == 0) return -1;
-  return std::find_if_not(x, x + n, [](float v) { return std::isfinite(v); }) - x;
+// The largest magnitude that a format holds: scales are float16, and bf16 rounds what lies half a step above its largest
+// value to infinity.
+float Largest(WeightFormat format) {
+  constexpr float kLargestScale = 65504.0f;
+  switch (format) {
+    case WeightFormat::kF32: return std::numeric_limits<float>::max();
+    case WeightFormat::kBf16: return BitsToFloat(0x7f7f7fffu);
+    case WeightFormat::kQ8: return 127 * kLargestScale;
+    case WeightFormat::kQ4: return 8 * kLargestScale;
+  }
+  return 0;
+}
+
+// Index of the first element that is larger than `limit` or not a number, or -1.
+int64_t FirstUnfit(const float* x, int64_t n, float limit) {
+  const auto fits = [limit](float v) { return std::fabs(v) <= limit; };
+  bool all_fit = true;
+  for (int64_t i = 0; i < n; ++i) all_fit &= fits(x[i]);  // without an exit the loop is vectorized
+  return all_fit ? -1 : std::find_if_not(x, x + n, fits) - x;
 }
 
 }  // namespace
@@ -109,24 +124,19 @@ void MatrixEncoder::EncodeStrip(const Job& job, int64_t row, int64_t n, Worker& 
   w.status = checkpoint_.Read(job.source, job.source_row() * first, w.raw.data(), job.source_row() * n);
   if (!w.status.ok()) return;
   Decode(job.source.entry.dtype, w.raw.data(), n * job.cols, w.exact.data());
-  if (const int64_t bad = FirstNotFinite(w.exact.data(), n * job.cols); bad >= 0) {
-    return w.Refuse(first * job.cols + bad, w.exact[bad]);
+  if (const int64_t bad = FirstUnfit(w.exact.data(), n * job.cols, Largest(job.format)); bad >= 0) {
+    w.bad_index = first * job.cols + bad;
+    w.bad_value = w.exact[bad];
+    return;
   }
   const uint64_t scale_bytes = ScalesBytes(job.format, 1, job.cols);
   char* values = values_.data() + RowBytes(job.format, job.cols) * row;
   char* scales = scale_bytes == 0 ? nullptr : scales_.data() + scale_bytes * first;
   QuantizeRows(job.format, w.exact.data(), n, job.cols, values, scales);
-  MeasureStrip(job, row, {job.format, n, job.cols, values, scales}, w);
-}
-
-// Reads the codes back: what they lost, and whether a value overflowed on the way.
-void MatrixEncoder::MeasureStrip(const Job& job, int64_t row, const MatrixView& coded, Worker& w) {
-  for (int64_t i = 0; i < coded.rows; ++i) {
+  const MatrixView coded{job.format, n, job.cols, values, scales};
+  for (int64_t i = 0; i < n; ++i) {
     const absl::Span<const float> exact(w.exact.data() + i * job.cols, job.cols);
     DequantizeRow(coded, i, w.coded.data());
-    if (const int64_t bad = FirstNotFinite(w.coded.data(), job.cols); bad >= 0) {
-      return w.Refuse((job.block_begin + row + i) * job.cols + bad, exact[bad]);
-    }
     errors_[row + i] = QuantError();
     errors_[row + i].Add(exact, w.coded);
   }
@@ -146,7 +156,7 @@ absl::Status MatrixEncoder::BadElement(const Job& job) const {
         absl::StrCat(where, " is ", std::isnan(first->bad_value) ? "not a number" : "infinite"));
   }
   return absl::InvalidArgumentError(
-      absl::StrCat(where, " is ", first->bad_value, ", out of range for ", std::string(Name(job.format))));
+      absl::StrCat(where, " is ", first->bad_value, ", out of range for ", AbslView(Name(job.format))));
 }
 
 }  // namespace rill

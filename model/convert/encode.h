@@ -26,7 +26,7 @@ class MatrixEncoder {  // One caller at a time.
 
   // Reads `source` as [rows, cols] and hands MatrixBytes(format, rows, cols) bytes to `sink`, the same for any number
   // of threads. Adds to `error` what the format lost. InvalidArgument names the tensor and the first element that is
-  // not finite, or that the format cannot hold.
+  // not finite, or too large for the format.
   absl::Status Encode(const CheckpointTensor& source, WeightFormat format, int64_t rows, int64_t cols, const Sink& sink,
                       const Progress& progress, QuantError* error);
 
@@ -38,17 +38,11 @@ class MatrixEncoder {  // One caller at a time.
     absl::Status status;    // of reading
     int64_t bad_index = -1; // in the tensor
     float bad_value = 0;
-
-    void Refuse(int64_t index, float value) {
-      bad_index = index;
-      bad_value = value;
-    }
   };
 
   void Reserve(const Job& job, int64_t block_rows);
   absl::Status EncodeBlock(const Job& job, int64_t n_rows, QuantError* error);
   void EncodeStrip(const Job& job, int64_t row, int64_t n, Worker& worker);
-  void MeasureStrip(const Job& job, int64_t row, const MatrixView& coded, Worker& worker);
   absl::Status BadElement(const Job& job) const;
 
   const Checkpoint& checkpoint_;

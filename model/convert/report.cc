@@ -5,18 +5,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "model/convert/progress.h"
+#include "model/io/absl_view.h"
 #include "nlohmann/json.hpp"
 
 namespace rill {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Abseil's formatting takes std::string_view in some builds of it only.
-template <typename Named>
-std::string Text(Named x) {
-  return std::string(Name(x));
-}
 
 uint64_t TensorBytes(const std::vector<TensorSpec>& table) {
   uint64_t bytes = 0;
@@ -41,17 +36,17 @@ std::string TensorLine(const TensorSpec& spec, size_t n) {
       n == 1 ? spec.name : absl::StrCat(ExpertPrefix(spec), ".0..", n - 1);
   const std::string shape = spec.role == Role::kVector && spec.rows == 1 ? absl::StrCat(spec.cols)
                                                                           : absl::StrCat(spec.rows, " x ", spec.cols);
-  return absl::StrFormat("%-32s %-14s %-5s %16s %14d\n", name, Text(spec.role), Text(spec.format),
+  return absl::StrFormat("%-32s %-14s %-5s %16s %14d\n", name, AbslView(Name(spec.role)), AbslView(Name(spec.format)),
                          spec.role == Role::kExpert ? absl::StrCat("3 x ", shape) : shape, spec.bytes * n);
 }
 
 std::string RoleLine(const RoleReport& role, uint64_t total) {
-  return absl::StrFormat("%-14s %-5s %8d %14d %6.2f%%", Text(role.role), Text(role.format), role.tensors, role.bytes,
+  return absl::StrFormat("%-14s %-5s %8d %14d %6.2f%%", AbslView(Name(role.role)), AbslView(Name(role.format)), role.tensors, role.bytes,
                          100.0 * static_cast<double>(role.bytes) / static_cast<double>(total));
 }
 
 Json RoleJson(const RoleReport& role) {
-  return {{"role", Text(role.role)}, {"format", Text(role.format)}, {"tensors", role.tensors}, {"bytes", role.bytes}};
+  return {{"role", Name(role.role)}, {"format", Name(role.format)}, {"tensors", role.tensors}, {"bytes", role.bytes}};
 }
 
 Json BlobsJson(const ConvertPlan& plan) {
@@ -113,7 +108,7 @@ std::string PlanJson(const ConvertPlan& plan) {
   Json json = {{"format", plan.recipe.name}};
   Json& tensors = json["tensors"] = Json::array();
   for (const TensorSpec& spec : plan.table) {
-    tensors.push_back({{"name", spec.name}, {"role", Text(spec.role)}, {"format", Text(spec.format)},
+    tensors.push_back({{"name", spec.name}, {"role", Name(spec.role)}, {"format", Name(spec.format)},
                        {"rows", spec.rows}, {"cols", spec.cols}, {"bytes", spec.bytes}});
   }
   json["blobs"] = BlobsJson(plan);

@@ -54,7 +54,8 @@ inline std::map<std::string, StoredTensor> ReadSafetensors(const std::string& pa
   uint64_t length = 0;
   std::memcpy(&length, file.data(), sizeof length);
   std::map<std::string, StoredTensor> tensors;
-  for (const auto& [name, entry] : nlohmann::json::parse(file.substr(8, length)).items()) {
+  const nlohmann::json header = nlohmann::json::parse(file.substr(8, length));
+  for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     const std::vector<uint64_t> offsets = entry["data_offsets"];
     tensors[name] = {entry["dtype"], entry["shape"], file.substr(8 + length + offsets[0], offsets[1] - offsets[0])};
