@@ -18,6 +18,9 @@ namespace rill {
 // Immutable after Parse, Thread-safe. Owns its bytes; movable, since views point into the heap.
 class Vocabulary {
  public:
+  Vocabulary(Vocabulary&&) = default;
+  Vocabulary& operator=(Vocabulary&&) = default;
+
   // InvalidArgument names the line (from 1) and what is wrong with it: no space, base64 that is not
   // canonical, a rank other than the line's index, an empty or repeated token; or the byte value
   // that has no token of its own.
@@ -40,6 +43,7 @@ class Vocabulary {
   }
 
  private:
+  Vocabulary() = default;
   absl::Status AddLine(std::string_view line);
   absl::Status FindSingleBytes();
 
