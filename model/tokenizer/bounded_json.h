@@ -11,7 +11,7 @@ namespace rill {
 // Depth bounds what recursion over a value may cost; keys bound the linear look-up of an ordered
 // object.
 inline constexpr int kMaxJsonDepth = 64;
-inline constexpr int kMaxJsonKeys = 4096;  // of one object
+inline constexpr int kMaxJsonKeys = 1024;  // of one object
 
 // Objects keep the order of their keys. InvalidArgument starts with `what` and says which rule was
 // broken: JSON syntax (which includes UTF-8 in strings), depth or keys.

@@ -51,8 +51,8 @@ absl::StatusOr<std::vector<int32_t>> RenderChat(const Tokenizer& tokenizer,
 // it. So a chat program calls
 //     AppendMessages(tokenizer, last, R"([{"role": "user", "content": "..."}])",
 //     ChatEnd::kOpenReply)
-// each turn, and feeding the ids gives the tokens of RenderChat over the whole conversation. Errors
-// as there.
+// each turn; the session then holds what RenderChat gives for the whole conversation, with the
+// reply in the tokens the model chose. Errors as there.
 absl::StatusOr<std::vector<int32_t>> AppendMessages(const Tokenizer& tokenizer, int32_t last_id,
                                                     std::string_view messages_json, ChatEnd end);
 
