@@ -15,6 +15,7 @@
 #include "kernels/device/device.h"
 #include "model/config.h"
 #include "model/io/file.h"
+#include "model/weights/directory.h"
 #include "model/weights/tensor_table.h"
 #include "model/weights/weights.h"
 
@@ -45,14 +46,10 @@ class ModelFile {
 
   // NotFound when the file has no such blob; DataLoss when its checksum fails.
   absl::StatusOr<std::string> Blob(std::string_view name) const;
+  const std::vector<BlobRecord>& blobs() const { return blobs_; }
 
  private:
   friend struct ModelFileParser;
-  struct BlobEntry {
-    std::string name;
-    uint64_t offset, bytes;
-    uint32_t crc;
-  };
   ModelFile() = default;
   std::unique_ptr<ReadableFile> file_;
   ModelConfig config_;
@@ -60,7 +57,7 @@ class ModelFile {
   std::vector<TensorSpec> table_;
   std::vector<uint64_t> offsets_;
   std::vector<uint32_t> crcs_;
-  std::vector<BlobEntry> blobs_;
+  std::vector<BlobRecord> blobs_;
   Fingerprint fingerprint_{};
   uint64_t file_bytes_ = 0;
 };
@@ -70,10 +67,12 @@ enum class LoadMode : uint8_t {
   kMap = 1,    // use the file's pages in place (host devices): the caller promises that it will not change
 };
 
-// done and total in bytes; returning true cancels the load (Cancelled).
+// done and total in bytes of tensors, from 0 to total, never back; returning true cancels the load (Cancelled).
 using LoadProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
-// Reads (or maps) every tensor and checks its CRC on the way when `verify` is set; DataLoss names the tensor.
+// Reads (or maps) every tensor and checks its CRC, and that the padding before it is zero, on the way when `verify` is
+// set; DataLoss names the tensor or the offset. InvalidArgument for kMap on a device that cannot read host memory.
+// Borrows `device` for the life of the weights; `file` may go when this returns.
 absl::StatusOr<std::unique_ptr<const Weights>> LoadWeights(const ModelFile& file, Device& device, LoadMode mode,
                                                            bool verify, const LoadProgress& progress);
 
