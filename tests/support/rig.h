@@ -41,6 +41,9 @@ class Rig {
   std::vector<int32_t> ReadInts(const TensorView& view) { return ReadAs<int32_t>(view); }
   void Write(const TensorView& view, const std::vector<float>& values);
 
+  // Frees everything made so far; views of it are dead.
+  void Clear() { buffers_.clear(); }
+
   void* Upload(const void* data, size_t bytes);
   Device& device() { return device_; }
 
