@@ -1,4 +1,5 @@
-// model/convert/checkpoint.h — a Hugging Face folder seen as one set of named tensors, whatever its shards.
+// model/convert/checkpoint.h — a Hugging Face folder seen as one set of named tensors, whatever its
+// shards.
 #pragma once
 
 #include <cstdint>
@@ -26,14 +27,21 @@ class Checkpoint {  // Thread-safe: const after Open.
     std::unique_ptr<ReadableFile> file;
   };
 
-  // Reads the headers of all *.safetensors files of `folder`; with model.safetensors.index.json there, checks that it
-  // agrees with them in both directions. Errors name the file first: "model-00002-of-00020.safetensors: tensor ...".
-  // A tensor in two shards is an error that names both.
-  static absl::StatusOr<std::unique_ptr<const Checkpoint>> Open(FileSystem& fs, const std::string& folder);
+  // Reads the headers of the shards: those that model.safetensors.index.json names, which must
+  // agree with them in both directions; without an index model.safetensors; without that all
+  // *.safetensors files. Errors name the file first: "model-00002-of-00020.safetensors: tensor
+  // ...". A tensor in two shards is an error that names both.
+  static absl::StatusOr<std::unique_ptr<const Checkpoint>> Open(FileSystem& fs,
+                                                                const std::string& folder);
 
   const std::vector<Shard>& shards() const { return shards_; }
-  const std::vector<CheckpointTensor>& tensors() const { return tensors_; }  // by shard name, then by offset
-  const CheckpointTensor* Find(absl::string_view name) const;                 // null when there is none
+  const std::vector<CheckpointTensor>& tensors() const {
+    return tensors_;
+  }  // by shard name, then by offset
+  const std::vector<std::string>& left_out() const {
+    return left_out_;
+  }                                                            // *.safetensors that are no shards
+  const CheckpointTensor* Find(absl::string_view name) const;  // null when there is none
   const std::string& ShardName(const CheckpointTensor& t) const { return shards_[t.shard].name; }
 
   // Reads `bytes` of the tensor from `offset` bytes into it.
@@ -42,10 +50,12 @@ class Checkpoint {  // Thread-safe: const after Open.
  private:
   Checkpoint() = default;
   absl::Status AddShard(FileSystem& fs, const std::string& folder, const std::string& name);
-  absl::Status CheckIndex(const std::string& json) const;
+  using WeightMap = absl::flat_hash_map<std::string, std::string>;  // tensor -> shard
+  absl::Status CheckIndex(const WeightMap& weight_map) const;
 
   std::vector<Shard> shards_;
   std::vector<CheckpointTensor> tensors_;
+  std::vector<std::string> left_out_;
   absl::flat_hash_map<std::string, size_t> by_name_;
 };
 

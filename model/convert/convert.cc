@@ -46,19 +46,21 @@ absl::Status ReadBlobs(FileSystem& fs, const std::string& folder, Prepared& prep
       if (source.wanted) missing.push_back(source.file);
       continue;
     }
-    RILL_ASSIGN_OR_RETURN(std::string bytes, ReadWholeFile(fs, JoinPath(folder, source.file), kMaxBlobBytes));
+    RILL_ASSIGN_OR_RETURN(std::string bytes,
+                          ReadWholeFile(fs, JoinPath(folder, source.file), kMaxBlobBytes));
     prepared.plan.blobs.push_back({source.blob, bytes.size()});
     prepared.blobs.push_back({source.blob, std::move(bytes)});
   }
   if (!missing.empty()) {
-    prepared.plan.notes.push_back(
-        absl::StrCat("no ", absl::StrJoin(missing, " and no "), " in ", folder, ": the model will take token ids only"));
+    prepared.plan.notes.push_back(absl::StrCat("no ", absl::StrJoin(missing, " and no "), " in ",
+                                               folder, ": the model will take token ids only"));
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<ModelConfig> ReadConfig(FileSystem& fs, const std::string& folder) {
-  RILL_ASSIGN_OR_RETURN(const std::string json, ReadWholeFile(fs, JoinPath(folder, "config.json"), kMaxConfigBytes));
+  RILL_ASSIGN_OR_RETURN(const std::string json,
+                        ReadWholeFile(fs, JoinPath(folder, "config.json"), kMaxConfigBytes));
   auto config = ParseHuggingFaceConfig(json);
   if (!config.ok()) return At("config.json", config.status());
   return config;
@@ -70,11 +72,16 @@ absl::StatusOr<Prepared> Prepare(const ConvertOptions& options, FileSystem& fs) 
   RILL_ASSIGN_OR_RETURN(p.plan.config, ReadConfig(fs, options.input));
   RILL_ASSIGN_OR_RETURN(p.checkpoint, Checkpoint::Open(fs, options.input));
   p.plan.table = MakeTensorTable(p.plan.config, p.plan.recipe);
-  RILL_ASSIGN_OR_RETURN(p.tensors, BindCheckpoint(p.plan.config, p.plan.table, *p.checkpoint, &p.tied_head));
+  RILL_ASSIGN_OR_RETURN(p.tensors,
+                        BindCheckpoint(p.plan.config, p.plan.table, *p.checkpoint, &p.tied_head));
   RILL_RETURN_IF_ERROR(ReadBlobs(fs, options.input, p));
   RILL_ASSIGN_OR_RETURN(p.plan.file_bytes, PlannedFileBytes(p.plan.config, p.plan.recipe, p.blobs));
   for (const BoundTensor& tensor : p.tensors) {
-    for (const auto& part : tensor.parts) p.plan.input_bytes += part.source->entry.end - part.source->entry.begin;
+    for (const auto& part : tensor.parts)
+      p.plan.input_bytes += part.source->entry.end - part.source->entry.begin;
+  }
+  for (const std::string& name : p.checkpoint->left_out()) {
+    p.plan.notes.push_back(absl::StrCat(name, " is left out: it is no part of the checkpoint"));
   }
   if (p.tied_head != nullptr) {
     p.plan.notes.push_back("lm_head.weight is left out: config.json ties it to the embedding");
@@ -82,7 +89,8 @@ absl::StatusOr<Prepared> Prepare(const ConvertOptions& options, FileSystem& fs) 
   return p;
 }
 
-// A mistyped --output must not cost the user a checkpoint: only a model file of ours, or nothing, is replaced.
+// A mistyped --output must not cost the user a checkpoint: only a model file of ours, or nothing,
+// is replaced.
 absl::Status CheckOutput(FileSystem& fs, const std::string& path) {
   if (path.empty()) return absl::InvalidArgumentError("no output file given");
   if (fs.IsDirectory(path)) return absl::AlreadyExistsError(absl::StrCat(path, " is a folder"));
@@ -91,20 +99,22 @@ absl::Status CheckOutput(FileSystem& fs, const std::string& path) {
   RILL_RETURN_IF_ERROR(file.status());
   if ((*file)->size() == 0) return absl::OkStatus();
   unsigned char magic[sizeof kModelMagic] = {};
-  RILL_RETURN_IF_ERROR((*file)->ReadAt(0, magic, std::min<uint64_t>(sizeof magic, (*file)->size())));
+  RILL_RETURN_IF_ERROR(
+      (*file)->ReadAt(0, magic, std::min<uint64_t>(sizeof magic, (*file)->size())));
   if (std::memcmp(magic, kModelMagic, sizeof magic) == 0) return absl::OkStatus();
-  return absl::AlreadyExistsError(absl::StrCat(path, " exists and is not a Rill model file: it is left alone"));
+  return absl::AlreadyExistsError(
+      absl::StrCat(path, " exists and is not a Rill model file: it is left alone"));
 }
 
 // A tied model's own lm_head may only repeat the embedding.
 absl::Status CheckTiedHead(const Checkpoint& checkpoint, const CheckpointTensor& head) {
   const CheckpointTensor& embedding = *checkpoint.Find(kEmbeddingName);
-  const std::string where =
-      absl::StrCat("tensor ", kLmHeadName, " (", checkpoint.ShardName(head), "): config.json ties it to ", kEmbeddingName);
+  const std::string where = absl::StrCat("tensor ", kLmHeadName, " (", checkpoint.ShardName(head),
+                                         "): config.json ties it to ", kEmbeddingName);
   if (head.entry.dtype != embedding.entry.dtype || head.entry.shape != embedding.entry.shape) {
     return absl::InvalidArgumentError(
-        absl::StrCat(where, ", but it is ", head.entry.dtype, " ", ShapeString(head.entry.shape), " and not ",
-                     embedding.entry.dtype, " ", ShapeString(embedding.entry.shape)));
+        absl::StrCat(where, ", but it is ", head.entry.dtype, " ", ShapeString(head.entry.shape),
+                     " and not ", embedding.entry.dtype, " ", ShapeString(embedding.entry.shape)));
   }
   const uint64_t bytes = head.entry.end - head.entry.begin;
   std::vector<char> a(std::min(bytes, kCompareBytes)), b(a.size());
@@ -114,8 +124,9 @@ absl::Status CheckTiedHead(const Checkpoint& checkpoint, const CheckpointTensor&
     RILL_RETURN_IF_ERROR(checkpoint.Read(embedding, offset, b.data(), n));
     const auto at = std::mismatch(a.begin(), a.begin() + n, b.begin()).first - a.begin();
     if (static_cast<uint64_t>(at) == n) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        where, ", but element ", (offset + at) / SafetensorsElementBytes(head.entry.dtype), " differs"));
+    return absl::InvalidArgumentError(
+        absl::StrCat(where, ", but element ",
+                     (offset + at) / SafetensorsElementBytes(head.entry.dtype), " differs"));
   }
   return absl::OkStatus();
 }
@@ -123,8 +134,12 @@ absl::Status CheckTiedHead(const Checkpoint& checkpoint, const CheckpointTensor&
 class Conversion {
  public:
   Conversion(const ConvertOptions& options, const Prepared& prepared, ModelWriter& writer)
-      : options_(options), prepared_(prepared), writer_(writer), pool_(std::max(1, options.threads)),
-        encoder_(*prepared.checkpoint, pool_), roles_(SummarizeRoles(prepared.plan.table)) {}
+      : options_(options),
+        prepared_(prepared),
+        writer_(writer),
+        pool_(std::max(1, options.threads)),
+        encoder_(*prepared.checkpoint, pool_),
+        roles_(SummarizeRoles(prepared.plan.table)) {}
 
   absl::Status Run() {
     RILL_RETURN_IF_ERROR(Advance(0));
@@ -161,7 +176,8 @@ class Conversion {
   }
 
   void Account(const TensorSpec& spec, const QuantError& error) {
-    const auto role = std::find_if(roles_.begin(), roles_.end(), [&](const RoleReport& r) { return r.role == spec.role; });
+    const auto role = std::find_if(roles_.begin(), roles_.end(),
+                                   [&](const RoleReport& r) { return r.role == spec.role; });
     role->error.squared_error += error.squared_error;
     role->error.squared_value += error.squared_value;
     if (error.squared_error > 0 && error.RelativeRms() > role->worst_rms) {
@@ -209,8 +225,8 @@ absl::StatusOr<ConvertReport> Convert(const ConvertOptions& options, FileSystem&
     RILL_RETURN_IF_ERROR(CheckTiedHead(*prepared.checkpoint, *prepared.tied_head));
   }
   RILL_ASSIGN_OR_RETURN(std::unique_ptr<ModelWriter> writer,
-                        ModelWriter::Create(fs, options.output, prepared.plan.config, prepared.plan.recipe,
-                                            std::move(prepared.blobs)));
+                        ModelWriter::Create(fs, options.output, prepared.plan.config,
+                                            prepared.plan.recipe, std::move(prepared.blobs)));
   Conversion conversion(options, prepared, *writer);
   RILL_RETURN_IF_ERROR(conversion.Run());
   RILL_RETURN_IF_ERROR(writer->Finish());

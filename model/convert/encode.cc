@@ -14,7 +14,8 @@
 namespace rill {
 namespace {
 
-constexpr int64_t kStripElements = 1 << 16;  // what a worker decodes at a time: 256 KiB of floats stay in its L2 cache
+constexpr int64_t kStripElements =
+    1 << 16;  // what a worker decodes at a time: 256 KiB of floats stay in its L2 cache
 
 template <typename Stored>
 void Widen(const char* raw, int64_t n, float* out) {
@@ -26,20 +27,27 @@ void Widen(const char* raw, int64_t n, float* out) {
 }
 
 void Decode(const std::string& dtype, const char* raw, int64_t n, float* out) {
-  if (dtype == "F32") std::memcpy(out, raw, n * sizeof(float));
-  else if (dtype == "BF16") Widen<Bf16>(raw, n, out);
-  else Widen<F16>(raw, n, out);
+  if (dtype == "F32")
+    std::memcpy(out, raw, n * sizeof(float));
+  else if (dtype == "BF16")
+    Widen<Bf16>(raw, n, out);
+  else
+    Widen<F16>(raw, n, out);
 }
 
-// The largest magnitude that a format holds: scales are float16, and bf16 rounds what lies half a step above its largest
-// value to infinity.
+// The largest magnitude that a format holds: scales are float16, and bf16 rounds what lies half a
+// step above its largest value to infinity.
 float Largest(WeightFormat format) {
   constexpr float kLargestScale = 65504.0f;
   switch (format) {
-    case WeightFormat::kF32: return std::numeric_limits<float>::max();
-    case WeightFormat::kBf16: return BitsToFloat(0x7f7f7fffu);
-    case WeightFormat::kQ8: return 127 * kLargestScale;
-    case WeightFormat::kQ4: return 8 * kLargestScale;
+    case WeightFormat::kF32:
+      return std::numeric_limits<float>::max();
+    case WeightFormat::kBf16:
+      return BitsToFloat(0x7f7f7fffu);
+    case WeightFormat::kQ8:
+      return 127 * kLargestScale;
+    case WeightFormat::kQ4:
+      return 8 * kLargestScale;
   }
   return 0;
 }
@@ -67,8 +75,9 @@ struct MatrixEncoder::Job {
 MatrixEncoder::MatrixEncoder(const Checkpoint& checkpoint, ThreadPool& pool, uint64_t block_bytes)
     : checkpoint_(checkpoint), pool_(pool), block_bytes_(block_bytes), workers_(pool.size()) {}
 
-absl::Status MatrixEncoder::Encode(const CheckpointTensor& source, WeightFormat format, int64_t rows, int64_t cols,
-                                   const Sink& sink, const Progress& progress, QuantError* error) {
+absl::Status MatrixEncoder::Encode(const CheckpointTensor& source, WeightFormat format,
+                                   int64_t rows, int64_t cols, const Sink& sink,
+                                   const Progress& progress, QuantError* error) {
   Job job{source, format, rows, cols, 0};
   const int64_t block_rows = std::clamp<int64_t>(block_bytes_ / job.source_row(), 1, rows);
   Reserve(job, block_rows);
@@ -121,7 +130,8 @@ absl::Status MatrixEncoder::EncodeBlock(const Job& job, int64_t n_rows, QuantErr
 // Rows [row, row + n) of the block.
 void MatrixEncoder::EncodeStrip(const Job& job, int64_t row, int64_t n, Worker& w) {
   const int64_t first = job.block_begin + row;
-  w.status = checkpoint_.Read(job.source, job.source_row() * first, w.raw.data(), job.source_row() * n);
+  w.status =
+      checkpoint_.Read(job.source, job.source_row() * first, w.raw.data(), job.source_row() * n);
   if (!w.status.ok()) return;
   Decode(job.source.entry.dtype, w.raw.data(), n * job.cols, w.exact.data());
   if (const int64_t bad = FirstUnfit(w.exact.data(), n * job.cols, Largest(job.format)); bad >= 0) {
@@ -149,14 +159,15 @@ absl::Status MatrixEncoder::BadElement(const Job& job) const {
   }
   if (first == nullptr) return absl::OkStatus();
   const std::string where =
-      absl::StrCat("tensor ", job.source.entry.name, " (", checkpoint_.ShardName(job.source), "): element ",
-                   first->bad_index, " (row ", first->bad_index / job.cols, ", column ", first->bad_index % job.cols, ")");
+      absl::StrCat("tensor ", job.source.entry.name, " (", checkpoint_.ShardName(job.source),
+                   "): element ", first->bad_index, " (row ", first->bad_index / job.cols,
+                   ", column ", first->bad_index % job.cols, ")");
   if (!std::isfinite(first->bad_value)) {
     return absl::InvalidArgumentError(
         absl::StrCat(where, " is ", std::isnan(first->bad_value) ? "not a number" : "infinite"));
   }
-  return absl::InvalidArgumentError(
-      absl::StrCat(where, " is ", first->bad_value, ", out of range for ", AbslView(Name(job.format))));
+  return absl::InvalidArgumentError(absl::StrCat(
+      where, " is ", first->bad_value, ", out of range for ", AbslView(Name(job.format))));
 }
 
 }  // namespace rill

@@ -1,4 +1,5 @@
-// model/convert/encode.h — one tensor of a checkpoint to one matrix in a block format, in blocks of rows.
+// model/convert/encode.h — one tensor of a checkpoint to one matrix in a block format, in blocks of
+// rows.
 #pragma once
 
 #include <cstdint>
@@ -20,23 +21,24 @@ class MatrixEncoder {  // One caller at a time.
   // Told how many bytes of the checkpoint a block used; an error stops the work.
   using Progress = std::function<absl::Status(uint64_t source_bytes)>;
 
-  // Borrows both. Blocks hold about `block_bytes` of source; memory beyond that is the block's codes and, for the
-  // quantised formats, the matrix's scales (an eighteenth of it for q8, a tenth for q4).
+  // Borrows both. Blocks hold about `block_bytes` of source; memory beyond that is the block's
+  // codes and, for the quantised formats, the matrix's scales (an eighteenth of it for q8, a tenth
+  // for q4).
   MatrixEncoder(const Checkpoint& checkpoint, ThreadPool& pool, uint64_t block_bytes = 16 << 20);
 
-  // Reads `source` as [rows, cols] and hands MatrixBytes(format, rows, cols) bytes to `sink`, the same for any number
-  // of threads. Adds to `error` what the format lost. InvalidArgument names the tensor and the first element that is
-  // not finite, or too large for the format.
-  absl::Status Encode(const CheckpointTensor& source, WeightFormat format, int64_t rows, int64_t cols, const Sink& sink,
-                      const Progress& progress, QuantError* error);
+  // Reads `source` as [rows, cols] and hands MatrixBytes(format, rows, cols) bytes to `sink`, the
+  // same for any number of threads. Adds to `error` what the format lost. InvalidArgument names the
+  // tensor and the first element that is not finite, or too large for the format.
+  absl::Status Encode(const CheckpointTensor& source, WeightFormat format, int64_t rows,
+                      int64_t cols, const Sink& sink, const Progress& progress, QuantError* error);
 
  private:
   struct Job;
   struct Worker {
     std::vector<char> raw;
     std::vector<float> exact, coded;
-    absl::Status status;    // of reading
-    int64_t bad_index = -1; // in the tensor
+    absl::Status status;     // of reading
+    int64_t bad_index = -1;  // in the tensor
     float bad_value = 0;
   };
 
@@ -49,9 +51,10 @@ class MatrixEncoder {  // One caller at a time.
   ThreadPool& pool_;
   const uint64_t block_bytes_;
   std::vector<Worker> workers_;
-  std::vector<char> values_;        // of one block
-  std::vector<char> scales_;        // of the whole matrix
-  std::vector<QuantError> errors_;  // a row each: added in order, so that threads do not change the sum
+  std::vector<char> values_;  // of one block
+  std::vector<char> scales_;  // of the whole matrix
+  std::vector<QuantError>
+      errors_;  // a row each: added in order, so that threads do not change the sum
 };
 
 }  // namespace rill

@@ -63,23 +63,28 @@ constexpr absl::string_view kOurExpert = "moe.expert.";
 constexpr absl::string_view kTheirExpert = "block_sparse_moe.experts.";
 
 // In the order of a record (kernels/ops/matrix.h).
-constexpr NamePair kExpertParts[] = {{"gate", "w1.weight"}, {"up", "w3.weight"}, {"down", "w2.weight"}};
+constexpr NamePair kExpertParts[] = {
+    {"gate", "w1.weight"}, {"up", "w3.weight"}, {"down", "w2.weight"}};
 
 struct Numbered {
   int64_t number;
   absl::string_view rest;  // after the dot; empty when nothing follows the number
 };
 
-// "12.kda.q" -> 12 and "kda.q". Only the canonical spelling of a number counts: "07" is another name.
+// "12.kda.q" -> 12 and "kda.q". Only the canonical spelling of a number counts: "07" is another
+// name.
 std::optional<Numbered> SplitNumber(absl::string_view text) {
   const size_t dot = text.find('.');
   const absl::string_view digits = text.substr(0, dot);
   int64_t number = 0;
-  if (!absl::SimpleAtoi(digits, &number) || number < 0 || absl::StrCat(number) != digits) return std::nullopt;
-  return Numbered{number, dot == absl::string_view::npos ? absl::string_view() : text.substr(dot + 1)};
+  if (!absl::SimpleAtoi(digits, &number) || number < 0 || absl::StrCat(number) != digits)
+    return std::nullopt;
+  return Numbered{number,
+                  dot == absl::string_view::npos ? absl::string_view() : text.substr(dot + 1)};
 }
 
-// Released shape first. [n] for vectors; A_log is stored as [1, 1, n, 1], a depthwise convolution as [channels, 1, taps].
+// Released shape first. [n] for vectors; A_log is stored as [1, 1, n, 1], a depthwise convolution
+// as [channels, 1, taps].
 std::vector<std::vector<uint64_t>> ShapesOf(absl::string_view suffix, const TensorSpec& spec) {
   const auto rows = static_cast<uint64_t>(spec.rows), cols = static_cast<uint64_t>(spec.cols);
   if (suffix == "kda.a_log") return {{1, 1, rows * cols, 1}, {rows * cols}};
@@ -93,8 +98,11 @@ std::vector<SourceTensor> ExpertSources(int64_t layer, int64_t expert, const Ten
   for (const NamePair& part : kExpertParts) {
     const bool down = part.ours == "down";  // [hidden, width]; the others are [width, hidden]
     const int64_t rows = down ? spec.cols : spec.rows, cols = down ? spec.rows : spec.cols;
-    sources.push_back({absl::StrCat(kTheirLayer, layer, ".", kTheirExpert, expert, ".", part.theirs), rows, cols,
-                       {{static_cast<uint64_t>(rows), static_cast<uint64_t>(cols)}}});
+    sources.push_back(
+        {absl::StrCat(kTheirLayer, layer, ".", kTheirExpert, expert, ".", part.theirs),
+         rows,
+         cols,
+         {{static_cast<uint64_t>(rows), static_cast<uint64_t>(cols)}}});
   }
   return sources;
 }
@@ -112,11 +120,13 @@ std::string RillExpertName(int64_t layer, absl::string_view suffix) {
 
 std::string ShapesString(const std::vector<std::vector<uint64_t>>& shapes) {
   std::string text;
-  for (const auto& shape : shapes) absl::StrAppend(&text, text.empty() ? "" : " or ", ShapeString(shape));
+  for (const auto& shape : shapes)
+    absl::StrAppend(&text, text.empty() ? "" : " or ", ShapeString(shape));
   return text;
 }
 
-absl::Status CheckTensor(const Checkpoint& checkpoint, const CheckpointTensor& t, const SourceTensor& want) {
+absl::Status CheckTensor(const Checkpoint& checkpoint, const CheckpointTensor& t,
+                         const SourceTensor& want) {
   const std::string where = absl::StrCat("tensor ", want.name, " (", checkpoint.ShardName(t), ")");
   const std::string& dtype = t.entry.dtype;
   if (dtype != "F32" && dtype != "BF16" && dtype != "F16") {
@@ -126,11 +136,13 @@ absl::Status CheckTensor(const Checkpoint& checkpoint, const CheckpointTensor& t
   for (const auto& shape : want.shapes) {
     if (shape == t.entry.shape) return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(where, ": shape ", ShapeString(t.entry.shape), ", config.json asks for ",
+  return absl::InvalidArgumentError(absl::StrCat(where, ": shape ", ShapeString(t.entry.shape),
+                                                 ", config.json asks for ",
                                                  ShapesString(want.shapes)));
 }
 
-absl::Status Surplus(const ModelConfig& config, const Checkpoint& checkpoint, const CheckpointTensor& t, size_t more) {
+absl::Status Surplus(const ModelConfig& config, const Checkpoint& checkpoint,
+                     const CheckpointTensor& t, size_t more) {
   const std::string ours = RillNameOf(config, t.entry.name);
   std::string why = ours.empty() ? "is not a tensor of Kimi Linear"
                                  : absl::StrCat("is surplus: config.json has no place for ", ours);
@@ -177,7 +189,8 @@ struct Binder {
 
 }  // namespace
 
-absl::StatusOr<std::vector<SourceTensor>> SourcesOf(const ModelConfig& config, const TensorSpec& spec) {
+absl::StatusOr<std::vector<SourceTensor>> SourcesOf(const ModelConfig& config,
+                                                    const TensorSpec& spec) {
   for (const NamePair& pair : kTopNames) {
     if (pair.ours != spec.name) continue;
     SourceTensor source{std::string(pair.theirs), spec.rows, spec.cols, ShapesOf(pair.ours, spec)};
@@ -191,8 +204,8 @@ absl::StatusOr<std::vector<SourceTensor>> SourcesOf(const ModelConfig& config, c
   }
   for (const NamePair& pair : kLayerNames) {
     if (!layer || pair.ours != layer->rest) continue;
-    SourceTensor source{absl::StrCat(kTheirLayer, layer->number, ".", pair.theirs), spec.rows, spec.cols,
-                        ShapesOf(pair.ours, spec)};
+    SourceTensor source{absl::StrCat(kTheirLayer, layer->number, ".", pair.theirs), spec.rows,
+                        spec.cols, ShapesOf(pair.ours, spec)};
     return std::vector<SourceTensor>{std::move(source)};
   }
   return absl::InternalError(absl::StrCat("the checkpoint has no name for tensor ", spec.name));
@@ -209,7 +222,8 @@ std::string RillNameOf(const ModelConfig& config, absl::string_view checkpoint_n
     return RillExpertName(layer->number, rest);
   }
   // q_proj and o_proj are names of both mixers: the config says which one the layer has.
-  const bool is_mla = layer->number < config.n_layers() && config.layers[layer->number].mixer == MixerKind::kMla;
+  const bool is_mla =
+      layer->number < config.n_layers() && config.layers[layer->number].mixer == MixerKind::kMla;
   std::string name;
   for (const NamePair& pair : kLayerNames) {
     if (pair.theirs != layer->rest) continue;
@@ -220,7 +234,8 @@ std::string RillNameOf(const ModelConfig& config, absl::string_view checkpoint_n
   return name;
 }
 
-absl::StatusOr<std::vector<BoundTensor>> BindCheckpoint(const ModelConfig& config, const std::vector<TensorSpec>& table,
+absl::StatusOr<std::vector<BoundTensor>> BindCheckpoint(const ModelConfig& config,
+                                                        const std::vector<TensorSpec>& table,
                                                         const Checkpoint& checkpoint,
                                                         const CheckpointTensor** tied_head) {
   Binder binder{checkpoint, std::vector<bool>(checkpoint.tensors().size())};

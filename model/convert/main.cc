@@ -1,4 +1,5 @@
-// rill-convert — a Hugging Face Kimi Linear checkpoint to a *.rill file. Exit codes: 0 done, 1 usage, 2 failure.
+// rill-convert — a Hugging Face Kimi Linear checkpoint to a *.rill file. Exit codes: 0 done, 1
+// usage, 2 failure.
 #include <csignal>
 #include <cstdio>
 #include <memory>
@@ -23,17 +24,21 @@ struct Arguments {
 };
 
 void Declare(CLI::App& app, Arguments& args) {
-  app.add_option("--input", args.options.input, "Folder with config.json and *.safetensors")->required();
-  app.add_option("--output", args.options.output, "The *.rill file to write; not needed with --plan");
+  app.add_option("--input", args.options.input, "Folder with config.json and *.safetensors")
+      ->required();
+  app.add_option("--output", args.options.output,
+                 "The *.rill file to write; not needed with --plan");
   app.add_option("--format", args.options.recipe, "bf16 (exact), q8 (8 bits) or q4 (4 bits)")
       ->required()
       ->check(CLI::IsMember({"bf16", "q8", "q4"}));
   app.add_option("--threads", args.options.threads, "Threads, 0 for one per processor")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
-  app.add_flag("--plan", args.plan, "Check the checkpoint, print tensors and sizes, and convert nothing");
+  app.add_flag("--plan", args.plan,
+               "Check the checkpoint, print tensors and sizes, and convert nothing");
   app.add_flag("--json", args.json, "Print plan or summary as JSON");
-  app.footer("Exit codes: 0 done, 1 wrong usage, 2 failure (one line on stderr, no file left behind).");
+  app.footer(
+      "Exit codes: 0 done, 1 wrong usage, 2 failure (one line on stderr, no file left behind).");
 }
 
 int Fail(const absl::Status& status) {
@@ -42,7 +47,8 @@ int Fail(const absl::Status& status) {
 }
 
 void PrintNotes(const rill::ConvertPlan& plan) {
-  for (const std::string& note : plan.notes) std::fprintf(stderr, "rill-convert: note: %s\n", note.c_str());
+  for (const std::string& note : plan.notes)
+    std::fprintf(stderr, "rill-convert: note: %s\n", note.c_str());
 }
 
 // A full disk or a closed pipe behind stdout is a failure too.
@@ -77,7 +83,8 @@ int Convert(Arguments& args) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  CLI::App app("Converts a Hugging Face Kimi Linear checkpoint to a Rill model file.", "rill-convert");
+  CLI::App app("Converts a Hugging Face Kimi Linear checkpoint to a Rill model file.",
+               "rill-convert");
   Arguments args;
   args.options.threads = 0;
   Declare(app, args);
@@ -87,6 +94,7 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? 0 : kUsage;
   }
-  if (args.options.threads == 0) args.options.threads = static_cast<int>(std::thread::hardware_concurrency());
+  if (args.options.threads == 0)
+    args.options.threads = static_cast<int>(std::thread::hardware_concurrency());
   return args.plan ? Plan(args) : Convert(args);
 }

@@ -42,8 +42,11 @@ std::string FormatSeconds(double seconds) {
 }
 
 ProgressBar::ProgressBar(FILE* out, std::string label, std::string unit, Style style, Clock* clock)
-    : out_(out), label_(std::move(label)), unit_(std::move(unit)),
-      bar_(style == Style::kBar || (style == Style::kAuto && isatty(fileno(out)))), clock_(clock) {}
+    : out_(out),
+      label_(std::move(label)),
+      unit_(std::move(unit)),
+      bar_(style == Style::kBar || (style == Style::kAuto && isatty(fileno(out)))),
+      clock_(clock) {}
 
 ProgressBar::~ProgressBar() { Finish(); }
 
@@ -63,7 +66,8 @@ void ProgressBar::Draw(int64_t now, uint64_t done, uint64_t total) {
   drawn_ = now;
   const std::string text = Text(now, done, total);
   if (bar_) {
-    const size_t blanks = width_ > text.size() ? width_ - text.size() : 0;  // over the rest of a longer line
+    const size_t blanks =
+        width_ > text.size() ? width_ - text.size() : 0;  // over the rest of a longer line
     absl::FPrintF(out_, "\r%s%s", text, std::string(blanks, ' '));
     width_ = text.size();
   } else {
@@ -79,12 +83,14 @@ std::string ProgressBar::Text(int64_t now, uint64_t done, uint64_t total) const 
     const auto cells = static_cast<size_t>(kBarCells * fraction);
     absl::StrAppend(&text, " [", std::string(cells, '='), std::string(kBarCells - cells, ' '), "]");
   }
-  absl::StrAppend(&text, "  ", Amount(static_cast<double>(done), unit_), " of ", Amount(static_cast<double>(total), unit_));
+  absl::StrAppend(&text, "  ", Amount(static_cast<double>(done), unit_), " of ",
+                  Amount(static_cast<double>(total), unit_));
   const int64_t elapsed = now - started_;
   if (elapsed < kRateNanos || done == 0) return text;
   const double rate = static_cast<double>(done) / (1e-9 * static_cast<double>(elapsed));
   absl::StrAppend(&text, "  ", Amount(rate, unit_), "/s");
-  if (done < total) absl::StrAppend(&text, "  ", FormatSeconds(static_cast<double>(total - done) / rate), " left");
+  if (done < total)
+    absl::StrAppend(&text, "  ", FormatSeconds(static_cast<double>(total - done) / rate), " left");
   return text;
 }
 

@@ -20,7 +20,8 @@ uint64_t TensorBytes(const std::vector<TensorSpec>& table) {
 }
 
 absl::string_view ExpertPrefix(const TensorSpec& spec) {
-  return spec.role == Role::kExpert ? absl::string_view(spec.name).substr(0, spec.name.rfind('.')) : absl::string_view();
+  return spec.role == Role::kExpert ? absl::string_view(spec.name).substr(0, spec.name.rfind('.'))
+                                    : absl::string_view();
 }
 
 // Rows of the table from `begin` that make one printed line: the experts of a layer share theirs.
@@ -32,21 +33,26 @@ size_t LineLength(const std::vector<TensorSpec>& table, size_t begin) {
 }
 
 std::string TensorLine(const TensorSpec& spec, size_t n) {
-  const std::string name =
-      n == 1 ? spec.name : absl::StrCat(ExpertPrefix(spec), ".0..", n - 1);
-  const std::string shape = spec.role == Role::kVector && spec.rows == 1 ? absl::StrCat(spec.cols)
-                                                                          : absl::StrCat(spec.rows, " x ", spec.cols);
-  return absl::StrFormat("%-32s %-14s %-5s %16s %14d\n", name, AbslView(Name(spec.role)), AbslView(Name(spec.format)),
-                         spec.role == Role::kExpert ? absl::StrCat("3 x ", shape) : shape, spec.bytes * n);
+  const std::string name = n == 1 ? spec.name : absl::StrCat(ExpertPrefix(spec), ".0..", n - 1);
+  const std::string shape = spec.role == Role::kVector && spec.rows == 1
+                                ? absl::StrCat(spec.cols)
+                                : absl::StrCat(spec.rows, " x ", spec.cols);
+  return absl::StrFormat(
+      "%-32s %-14s %-5s %16s %14d\n", name, AbslView(Name(spec.role)), AbslView(Name(spec.format)),
+      spec.role == Role::kExpert ? absl::StrCat("3 x ", shape) : shape, spec.bytes * n);
 }
 
 std::string RoleLine(const RoleReport& role, uint64_t total) {
-  return absl::StrFormat("%-14s %-5s %8d %14d %6.2f%%", AbslView(Name(role.role)), AbslView(Name(role.format)), role.tensors, role.bytes,
+  return absl::StrFormat("%-14s %-5s %8d %14d %6.2f%%", AbslView(Name(role.role)),
+                         AbslView(Name(role.format)), role.tensors, role.bytes,
                          100.0 * static_cast<double>(role.bytes) / static_cast<double>(total));
 }
 
 Json RoleJson(const RoleReport& role) {
-  return {{"role", Name(role.role)}, {"format", Name(role.format)}, {"tensors", role.tensors}, {"bytes", role.bytes}};
+  return {{"role", Name(role.role)},
+          {"format", Name(role.format)},
+          {"tensors", role.tensors},
+          {"bytes", role.bytes}};
 }
 
 Json BlobsJson(const ConvertPlan& plan) {
@@ -62,45 +68,53 @@ void AddTotals(const ConvertPlan& plan, Json& json) {
 }
 
 // Paths need not be UTF-8; JSON must be.
-std::string Dump(const Json& json) { return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n"; }
+std::string Dump(const Json& json) {
+  return json.dump(1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace
 
 std::string PlanText(const ConvertPlan& plan) {
-  std::string text = absl::StrFormat("%-32s %-14s %-5s %16s %14s\n", "tensor", "role", "as", "rows x cols", "bytes");
+  std::string text = absl::StrFormat("%-32s %-14s %-5s %16s %14s\n", "tensor", "role", "as",
+                                     "rows x cols", "bytes");
   for (size_t i = 0; i < plan.table.size();) {
     const size_t n = LineLength(plan.table, i);
     absl::StrAppend(&text, TensorLine(plan.table[i], n));
     i += n;
   }
-  absl::StrAppendFormat(&text, "\n%-14s %-5s %8s %14s %7s\n", "role", "as", "tensors", "bytes", "share");
+  absl::StrAppendFormat(&text, "\n%-14s %-5s %8s %14s %7s\n", "role", "as", "tensors", "bytes",
+                        "share");
   const uint64_t total = TensorBytes(plan.table);
-  for (const RoleReport& role : SummarizeRoles(plan.table)) absl::StrAppend(&text, RoleLine(role, total), "\n");
-  for (const auto& blob : plan.blobs) absl::StrAppendFormat(&text, "blob %-23s %22d\n", blob.name, blob.bytes);
-  absl::StrAppendFormat(&text, "\n%s: %d tensors, %s of checkpoint to a file of %s (%d bytes)\n", plan.recipe.name,
-                        plan.table.size(), FormatBytes(static_cast<double>(plan.input_bytes)),
+  for (const RoleReport& role : SummarizeRoles(plan.table))
+    absl::StrAppend(&text, RoleLine(role, total), "\n");
+  for (const auto& blob : plan.blobs)
+    absl::StrAppendFormat(&text, "blob %-23s %22d\n", blob.name, blob.bytes);
+  absl::StrAppendFormat(&text, "\n%s: %d tensors, %s of checkpoint to a file of %s (%d bytes)\n",
+                        plan.recipe.name, plan.table.size(),
+                        FormatBytes(static_cast<double>(plan.input_bytes)),
                         FormatBytes(static_cast<double>(plan.file_bytes)), plan.file_bytes);
   return text;
 }
 
 std::string ReportText(const ConvertReport& report, const std::string& output) {
   const ConvertPlan& plan = report.plan;
-  std::string text = absl::StrFormat("%-14s %-5s %8s %14s %7s %10s  %s\n", "role", "as", "tensors", "bytes", "share",
-                                     "error", "worst tensor");
+  std::string text = absl::StrFormat("%-14s %-5s %8s %14s %7s %10s  %s\n", "role", "as", "tensors",
+                                     "bytes", "share", "error", "worst tensor");
   const uint64_t total = TensorBytes(plan.table);
   for (const RoleReport& role : report.roles) {
     absl::StrAppend(&text, RoleLine(role, total));
     if (role.worst.empty()) {
       absl::StrAppendFormat(&text, " %10s\n", "exact");
     } else {
-      absl::StrAppendFormat(&text, " %9.4f%%  %s (%.4f%%)\n", 100 * role.error.RelativeRms(), role.worst,
-                            100 * role.worst_rms);
+      absl::StrAppendFormat(&text, " %9.4f%%  %s (%.4f%%)\n", 100 * role.error.RelativeRms(),
+                            role.worst, 100 * role.worst_rms);
     }
   }
-  absl::StrAppendFormat(&text, "\n%s: %s, %d tensors, %s (%d bytes) in %.1f s, %s/s\n", output, plan.recipe.name,
-                        plan.table.size(), FormatBytes(static_cast<double>(plan.file_bytes)), plan.file_bytes,
-                        report.seconds,
-                        FormatBytes(report.seconds > 0 ? static_cast<double>(plan.input_bytes) / report.seconds : 0));
+  absl::StrAppendFormat(
+      &text, "\n%s: %s, %d tensors, %s (%d bytes) in %.1f s, %s/s\n", output, plan.recipe.name,
+      plan.table.size(), FormatBytes(static_cast<double>(plan.file_bytes)), plan.file_bytes,
+      report.seconds,
+      FormatBytes(report.seconds > 0 ? static_cast<double>(plan.input_bytes) / report.seconds : 0));
   return text;
 }
 
@@ -108,8 +122,12 @@ std::string PlanJson(const ConvertPlan& plan) {
   Json json = {{"format", plan.recipe.name}};
   Json& tensors = json["tensors"] = Json::array();
   for (const TensorSpec& spec : plan.table) {
-    tensors.push_back({{"name", spec.name}, {"role", Name(spec.role)}, {"format", Name(spec.format)},
-                       {"rows", spec.rows}, {"cols", spec.cols}, {"bytes", spec.bytes}});
+    tensors.push_back({{"name", spec.name},
+                       {"role", Name(spec.role)},
+                       {"format", Name(spec.format)},
+                       {"rows", spec.rows},
+                       {"cols", spec.cols},
+                       {"bytes", spec.bytes}});
   }
   json["blobs"] = BlobsJson(plan);
   Json& roles = json["roles"] = Json::array();

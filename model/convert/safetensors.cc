@@ -20,8 +20,9 @@ struct ElementType {
   uint64_t bytes;
 };
 constexpr ElementType kElementTypes[] = {
-    {"BOOL", 1}, {"U8", 1},  {"I8", 1},   {"F8_E5M2", 1}, {"F8_E4M3", 1}, {"I16", 2}, {"U16", 2}, {"F16", 2},
-    {"BF16", 2}, {"I32", 4}, {"U32", 4},  {"F32", 4},     {"F64", 8},     {"I64", 8}, {"U64", 8},
+    {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E5M2", 1}, {"F8_E4M3", 1},
+    {"I16", 2},  {"U16", 2}, {"F16", 2}, {"BF16", 2},    {"I32", 4},
+    {"U32", 4},  {"F32", 4}, {"F64", 8}, {"I64", 8},     {"U64", 8},
 };
 
 // Follows { name: { "dtype", "shape", "data_offsets" } } and refuses every other form.
@@ -38,25 +39,34 @@ class HeaderReader : public StrictJson {
 
   bool end_object() override {
     switch (place_) {
-      case Place::kTensor: return EndTensor();
-      case Place::kMetadata: return Go(Place::kTop);
-      case Place::kTop: return Go(Place::kEnd);
-      default: return Unexpected("the end of an object");
+      case Place::kTensor:
+        return EndTensor();
+      case Place::kMetadata:
+        return Go(Place::kTop);
+      case Place::kTop:
+        return Go(Place::kEnd);
+      default:
+        return Unexpected("the end of an object");
     }
   }
 
   bool key(std::string& name) override {
     switch (place_) {
-      case Place::kTop: return name == "__metadata__" ? BeginMetadata() : BeginTensor(name);
-      case Place::kTensor: return BeginField(name);
-      case Place::kMetadata: return true;
-      default: return Unexpected("a key");
+      case Place::kTop:
+        return name == "__metadata__" ? BeginMetadata() : BeginTensor(name);
+      case Place::kTensor:
+        return BeginField(name);
+      case Place::kMetadata:
+        return true;
+      default:
+        return Unexpected("a key");
     }
   }
 
   bool string(std::string& value) override {
     if (place_ == Place::kMetadata) return true;
-    if (place_ != Place::kDtype) return Unexpected(absl::StrCat("the string \"", Printable(value), "\""));
+    if (place_ != Place::kDtype)
+      return Unexpected(absl::StrCat("the string \"", Printable(value), "\""));
     if (SafetensorsElementBytes(value) == 0) {
       return Fail(absl::StrCat(Where(), ": unknown type ", Printable(value)));
     }
@@ -100,8 +110,18 @@ class HeaderReader : public StrictJson {
 
  private:
   enum class Place {
-    kStart, kEnd, kTop, kMetadataValue, kMetadata,
-    kTensorValue, kTensor, kDtype, kShape, kShapeItems, kOffsets, kOffsetItems  // inside the last tensor
+    kStart,
+    kEnd,
+    kTop,
+    kMetadataValue,
+    kMetadata,
+    kTensorValue,
+    kTensor,
+    kDtype,
+    kShape,
+    kShapeItems,
+    kOffsets,
+    kOffsetItems  // inside the last tensor
   };
 
   bool Go(Place place) {
@@ -117,13 +137,14 @@ class HeaderReader : public StrictJson {
   bool BeginTensor(const std::string& name) {
     if (name.empty()) return Fail("header: a tensor without a name");
     if (name.size() > kMaxSafetensorsName) {
-      return Fail(absl::StrCat("tensor ", Printable(name), ": a name of ", name.size(), " bytes, at most ",
-                               kMaxSafetensorsName, " are allowed"));
+      return Fail(absl::StrCat("tensor ", Printable(name), ": a name of ", name.size(),
+                               " bytes, at most ", kMaxSafetensorsName, " are allowed"));
     }
     if (tensors.size() == kMaxSafetensorsTensors) {
       return Fail(absl::StrCat("header: more than ", kMaxSafetensorsTensors, " tensors"));
     }
-    if (!names_.insert(name).second) return Fail(absl::StrCat("tensor ", Printable(name), " appears twice"));
+    if (!names_.insert(name).second)
+      return Fail(absl::StrCat("tensor ", Printable(name), " appears twice"));
     tensors.emplace_back().name = name;
     offsets_.clear();
     seen_dtype_ = seen_shape_ = seen_offsets_ = false;
@@ -143,7 +164,10 @@ class HeaderReader : public StrictJson {
   }
 
   bool EndTensor() {
-    const char* missing = !seen_dtype_ ? "dtype" : !seen_shape_ ? "shape" : !seen_offsets_ ? "data_offsets" : nullptr;
+    const char* missing = !seen_dtype_     ? "dtype"
+                          : !seen_shape_   ? "shape"
+                          : !seen_offsets_ ? "data_offsets"
+                                           : nullptr;
     if (missing != nullptr) return Fail(absl::StrCat(Where(), ": no ", missing));
     tensors.back().begin = offsets_[0];
     tensors.back().end = offsets_[1];
@@ -159,29 +183,33 @@ class HeaderReader : public StrictJson {
 
 absl::Status CheckBytes(const SafetensorsEntry& t, uint64_t data_bytes) {
   if (t.begin > t.end) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("tensor ", Printable(t.name), ": starts at byte ", t.begin, " and ends at ", t.end));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "tensor ", Printable(t.name), ": starts at byte ", t.begin, " and ends at ", t.end));
   }
   if (t.end > data_bytes) {
     return absl::DataLossError(absl::StrCat("tensor ", Printable(t.name), ": ends at byte ", t.end,
-                                            " of the data, the file has ", data_bytes, ": it is cut short"));
+                                            " of the data, the file has ", data_bytes,
+                                            ": it is cut short"));
   }
   std::optional<uint64_t> bytes = SafetensorsElementBytes(t.dtype);
   for (const uint64_t n : t.shape) bytes = bytes ? CheckedMul(*bytes, n) : bytes;
   if (!bytes || *bytes != t.end - t.begin) {
     return absl::InvalidArgumentError(absl::StrCat(
         "tensor ", Printable(t.name), ": ", t.dtype, " of shape ", ShapeString(t.shape), " has ",
-        bytes ? absl::StrCat(*bytes, " bytes") : "more than 2^64 bytes", ", its offsets hold ", t.end - t.begin));
+        bytes ? absl::StrCat(*bytes, " bytes") : "more than 2^64 bytes", ", its offsets hold ",
+        t.end - t.begin));
   }
   return absl::OkStatus();
 }
 
-// Sorts by offset and demands that each tensor starts where the one before it ends, and the last with the file.
+// Sorts by offset and demands that each tensor starts where the one before it ends, and the last
+// with the file.
 absl::Status CheckTiling(std::vector<SafetensorsEntry>& tensors, uint64_t data_bytes) {
   for (const SafetensorsEntry& t : tensors) RILL_RETURN_IF_ERROR(CheckBytes(t, data_bytes));
-  std::sort(tensors.begin(), tensors.end(), [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
-    return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
-  });
+  std::sort(tensors.begin(), tensors.end(),
+            [](const SafetensorsEntry& a, const SafetensorsEntry& b) {
+              return std::pair(a.begin, a.end) < std::pair(b.begin, b.end);
+            });
   uint64_t cursor = 0;
   for (const SafetensorsEntry& t : tensors) {
     if (t.begin != cursor) {
@@ -192,8 +220,8 @@ absl::Status CheckTiling(std::vector<SafetensorsEntry>& tensors, uint64_t data_b
     cursor = t.end;
   }
   if (cursor != data_bytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the tensors end at byte ", cursor, " of the data, the file has ", data_bytes));
+    return absl::InvalidArgumentError(absl::StrCat("the tensors end at byte ", cursor,
+                                                   " of the data, the file has ", data_bytes));
   }
   return absl::OkStatus();
 }
@@ -201,7 +229,8 @@ absl::Status CheckTiling(std::vector<SafetensorsEntry>& tensors, uint64_t data_b
 // Bytes of the JSON, checked against the limit and the file.
 absl::StatusOr<uint64_t> HeaderLength(absl::Span<const char> bytes, uint64_t file_bytes) {
   if (bytes.size() < kLengthBytes || file_bytes < kLengthBytes) {
-    return absl::DataLossError(absl::StrCat("a file of ", file_bytes, " bytes is too short for safetensors"));
+    return absl::DataLossError(
+        absl::StrCat("a file of ", file_bytes, " bytes is too short for safetensors"));
   }
   uint64_t length = 0;
   for (size_t i = 0; i < kLengthBytes; ++i) {
@@ -209,11 +238,12 @@ absl::StatusOr<uint64_t> HeaderLength(absl::Span<const char> bytes, uint64_t fil
   }
   if (length > kMaxSafetensorsHeader) {
     return absl::InvalidArgumentError(absl::StrCat("header of ", length, " bytes, at most ",
-                                                   kMaxSafetensorsHeader, " are allowed: not a safetensors file?"));
+                                                   kMaxSafetensorsHeader,
+                                                   " are allowed: not a safetensors file?"));
   }
   if (length > file_bytes - kLengthBytes) {
-    return absl::DataLossError(absl::StrCat("header of ", length, " bytes in a file of ", file_bytes,
-                                            ": it is cut short"));
+    return absl::DataLossError(absl::StrCat("header of ", length, " bytes in a file of ",
+                                            file_bytes, ": it is cut short"));
   }
   return length;
 }
@@ -231,14 +261,17 @@ std::string ShapeString(absl::Span<const uint64_t> shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::Span<const char> bytes, uint64_t file_bytes) {
+absl::StatusOr<SafetensorsHeader> ParseSafetensorsHeader(absl::Span<const char> bytes,
+                                                         uint64_t file_bytes) {
   RILL_ASSIGN_OR_RETURN(const uint64_t length, HeaderLength(bytes, file_bytes));
   if (bytes.size() - kLengthBytes < length) {
-    return absl::DataLossError(absl::StrCat("header of ", length, " bytes, ", bytes.size() - kLengthBytes, " given"));
+    return absl::DataLossError(
+        absl::StrCat("header of ", length, " bytes, ", bytes.size() - kLengthBytes, " given"));
   }
   const absl::string_view json(bytes.data() + kLengthBytes, length);
   if (json.empty() || json.front() != '{') {
-    return absl::InvalidArgumentError("the header does not start with '{': not a safetensors file?");
+    return absl::InvalidArgumentError(
+        "the header does not start with '{': not a safetensors file?");
   }
   HeaderReader reader;
   RILL_RETURN_IF_ERROR(reader.Read(json));

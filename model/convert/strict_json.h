@@ -1,7 +1,9 @@
-// model/convert/strict_json.h — base of the JSON readers for files from outside: everything that is not expected is an error.
+// model/convert/strict_json.h — base of the JSON readers for files from outside: everything that is
+// not expected is an error.
 //
-// A reader overrides the events it expects; each of the others fails with what was found and where the reader was. Events
-// stream, so a hostile file costs no more memory than the reader itself keeps, and nesting costs none.
+// A reader overrides the events it expects; each of the others fails with what was found and where
+// the reader was. Events stream, so a hostile file costs no more memory than the reader itself
+// keeps, and nesting costs none.
 #pragma once
 
 #include <cstddef>
@@ -33,8 +35,12 @@ class StrictJson : public nlohmann::json_sax<nlohmann::json> {  // One caller at
 
   bool null() override { return Unexpected("null"); }
   bool boolean(bool) override { return Unexpected("a boolean"); }
-  bool number_integer(int64_t value) override { return Unexpected(absl::StrCat("the number ", value)); }
-  bool number_unsigned(uint64_t value) override { return Unexpected(absl::StrCat("the number ", value)); }
+  bool number_integer(int64_t value) override {
+    return Unexpected(absl::StrCat("the number ", value));
+  }
+  bool number_unsigned(uint64_t value) override {
+    return Unexpected(absl::StrCat("the number ", value));
+  }
   bool number_float(double, const std::string& text) override {
     return Unexpected(absl::StrCat("the number ", Printable(text)));
   }
@@ -61,7 +67,9 @@ class StrictJson : public nlohmann::json_sax<nlohmann::json> {  // One caller at
     if (error_.ok()) error_ = absl::InvalidArgumentError(message);
     return false;
   }
-  bool Unexpected(absl::string_view what) { return Fail(absl::StrCat(Where(), ": unexpected ", what)); }
+  bool Unexpected(absl::string_view what) {
+    return Fail(absl::StrCat(Where(), ": unexpected ", what));
+  }
 
  private:
   absl::Status error_;

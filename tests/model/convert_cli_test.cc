@@ -26,7 +26,9 @@ ProgramResult RillConvert(std::vector<std::string> args) {
   return test::RunProgram(args);
 }
 
-bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+bool Contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
 
 size_t Lines(const std::string& text) {
   return std::vector<std::string>(absl::StrSplit(text, '\n', absl::SkipEmpty())).size();
@@ -39,10 +41,12 @@ class ConvertCliTest : public ::testing::Test {
 };
 
 TEST_F(ConvertCliTest, ConvertsAndSums) {
-  const auto r = RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4", "--threads", "2"});
+  const auto r = RillConvert(
+      {"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4", "--threads", "2"});
   EXPECT_EQ(r.exit_code, 0) << r.err;
   EXPECT_EQ(out_.Names(), std::set<std::string>{"m.rill"});
-  for (const char* part : {"embedding", "expert", "q4", "exact", "worst tensor", "m.rill", " bytes) in "}) {
+  for (const char* part :
+       {"embedding", "expert", "q4", "exact", "worst tensor", "m.rill", " bytes) in "}) {
     EXPECT_TRUE(Contains(r.out, part)) << part << "\n" << r.out;
   }
   const auto size = std::to_string(std::filesystem::file_size(out_ / "m.rill"));
@@ -55,7 +59,8 @@ TEST_F(ConvertCliTest, ConvertsAndSums) {
 }
 
 TEST_F(ConvertCliTest, JsonSummaryIsAllOfStdout) {
-  const auto r = RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q8", "--json"});
+  const auto r =
+      RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q8", "--json"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   const auto json = nlohmann::json::parse(r.out, nullptr, false);
   ASSERT_FALSE(json.is_discarded()) << r.out;
@@ -86,16 +91,20 @@ TEST_F(ConvertCliTest, JsonSummaryIsAllOfStdout) {
 TEST_F(ConvertCliTest, PlanConvertsNothing) {
   const auto text = RillConvert({"--input", in_.path(), "--format", "q4", "--plan"});
   EXPECT_EQ(text.exit_code, 0) << text.err;
-  for (const char* part : {"layers.0.kda.q", "layers.2.mla.kv_b", "layers.1.moe.expert.0..3", "3 x 24 x 32", "bytes)"}) {
+  for (const char* part : {"layers.0.kda.q", "layers.2.mla.kv_b", "layers.1.moe.expert.0..3",
+                           "3 x 24 x 32", "bytes)"}) {
     EXPECT_TRUE(Contains(text.out, part)) << part << "\n" << text.out;
   }
   EXPECT_FALSE(Contains(text.err, "%")) << text.err;
-  const auto listed = RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4", "--plan", "--json"});
+  const auto listed = RillConvert(
+      {"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4", "--plan", "--json"});
   ASSERT_EQ(listed.exit_code, 0) << listed.err;
   EXPECT_TRUE(out_.Names().empty());
   const auto plan = nlohmann::json::parse(listed.out, nullptr, false);
   ASSERT_FALSE(plan.is_discarded()) << listed.out;
-  ASSERT_EQ(RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"}).exit_code, 0);
+  ASSERT_EQ(
+      RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"}).exit_code,
+      0);
   EXPECT_EQ(plan["file_bytes"], std::filesystem::file_size(out_ / "m.rill"));
   uint64_t bytes = 0, experts = 0;
   for (const auto& tensor : plan["tensors"]) {
@@ -110,7 +119,8 @@ TEST_F(ConvertCliTest, HelpNamesEveryOption) {
   const auto r = RillConvert({"--help"});
   EXPECT_EQ(r.exit_code, 0);
   EXPECT_EQ(r.err, "");
-  for (const char* part : {"--input", "--output", "--format", "--threads", "--plan", "--json", "bf16", "Exit codes"}) {
+  for (const char* part :
+       {"--input", "--output", "--format", "--threads", "--plan", "--json", "bf16", "Exit codes"}) {
     EXPECT_TRUE(Contains(r.out, part)) << part << "\n" << r.out;
   }
 }
@@ -119,9 +129,9 @@ TEST_F(ConvertCliTest, WrongUsageIsOne) {
   const std::string in = in_.path(), out = out_ / "m.rill";
   const std::vector<std::vector<std::string>> wrong = {
       {},
-      {"--input", in, "--format", "q4"},                                       // no output
-      {"--input", in, "--output", out},                                        // no format
-      {"--output", out, "--format", "q4"},                                     // no input
+      {"--input", in, "--format", "q4"},    // no output
+      {"--input", in, "--output", out},     // no format
+      {"--output", out, "--format", "q4"},  // no input
       {"--input", in, "--output", out, "--format", "q5"},
       {"--input", in, "--output", out, "--format", "q4", "--threads", "-1"},
       {"--input", in, "--output", out, "--format", "q4", "--threads", "many"},
@@ -144,10 +154,13 @@ TEST_F(ConvertCliTest, FailureIsTwoAndOneLine) {
     std::string message;
   };
   const std::string nowhere = in_ / "nowhere";
-  test::WriteFile(in_ / "cut.safetensors", "short");
-  for (const Case& c : {Case{{"--input", nowhere, "--output", out_ / "m.rill", "--format", "q4"}, nowhere},
-                        Case{{"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"}, "cut.safetensors"},
-                        Case{{"--input", in_.path(), "--format", "q4", "--plan", "--json"}, "cut.safetensors"}}) {
+  test::WriteFile(in_ / TinyCheckpoint::ShardName(1, 2), "short");
+  for (const Case& c :
+       {Case{{"--input", nowhere, "--output", out_ / "m.rill", "--format", "q4"}, nowhere},
+        Case{{"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"},
+             "model-00002-of-00002.safetensors: "},
+        Case{{"--input", in_.path(), "--format", "q4", "--plan", "--json"},
+             "model-00002-of-00002.safetensors: "}}) {
     const auto r = RillConvert(c.args);
     EXPECT_EQ(r.exit_code, 2);
     EXPECT_EQ(r.out, "");
@@ -162,14 +175,16 @@ TEST_F(ConvertCliTest, BadWeightIsNamedAfterTheProgress) {
   TinyCheckpoint checkpoint({}, 1);
   checkpoint.tensors["lm_head.weight"].bytes.replace(0, 2, "\x80\xff");  // minus infinity
   checkpoint.Write(in_.path(), 2, true);
-  const auto r = RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"});
+  const auto r =
+      RillConvert({"--input", in_.path(), "--output", out_ / "m.rill", "--format", "q4"});
   EXPECT_EQ(r.exit_code, 2);
   EXPECT_TRUE(Contains(r.err, "rill-convert: tensor lm_head.weight (model-0000")) << r.err;
   EXPECT_TRUE(Contains(r.err, "element 0 (row 0, column 0) is infinite\n")) << r.err;
   EXPECT_TRUE(out_.Names().empty());
 }
 
-// A checkpoint of holes: 4.4 GB of zeros that take no disk, and one value at the very end, behind the first 4 GiB.
+// A checkpoint of holes: 4.4 GB of zeros that take no disk, and one value at the very end, behind
+// the first 4 GiB.
 class LargeCheckpoint {
  public:
   static constexpr int64_t kVocab = 240'000, kHidden = 2304;
@@ -181,19 +196,21 @@ class LargeCheckpoint {
     test::WriteFile(dir / "config.json", config.dump());
     nlohmann::ordered_json header;
     std::string data;
-    const auto place = [&](const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
-                           uint64_t begin, uint64_t end) {
+    const auto place = [&](const std::string& name, const std::string& dtype,
+                           const std::vector<int64_t>& shape, uint64_t begin, uint64_t end) {
       header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {begin, end}}};
     };
     for (const auto& [name, t] : small.tensors) {
-      if (t.shape[0] == 8 && (name == "lm_head.weight" || name == "model.embed_tokens.weight")) continue;
+      if (t.shape[0] == 8 && (name == "lm_head.weight" || name == "model.embed_tokens.weight"))
+        continue;
       place(name, t.dtype, t.shape, data.size(), data.size() + t.bytes.size());
       data += t.bytes;
     }
     const uint64_t table = 4 * kVocab * kHidden;
     place("model.embed_tokens.weight", "F32", {kVocab, kHidden}, data.size(), data.size() + table);
     place("lm_head.weight", "F32", {kVocab, kHidden}, data.size() + table, data.size() + 2 * table);
-    const std::string start = test::SafetensorsFile(header.dump(), data), path = dir / "model.safetensors";
+    const std::string start = test::SafetensorsFile(header.dump(), data),
+                      path = dir / "model.safetensors";
     test::WriteFile(path, start);
     std::filesystem::resize_file(path, start.size() + 2 * table);
     file_bytes = start.size() + 2 * table;
@@ -215,7 +232,8 @@ class LargeConvertTest : public ::testing::Test {
 
 TEST_F(LargeConvertTest, MemoryStaysFlat) {
   ASSERT_GT(large.file_bytes, uint64_t{1} << 32);
-  const auto r = RillConvert({"--input", in.path(), "--output", out / "m.rill", "--format", "q8", "--threads", "2"});
+  const auto r = RillConvert(
+      {"--input", in.path(), "--output", out / "m.rill", "--format", "q8", "--threads", "2"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   // Blocks, one scales plane and the libraries: far below the tensor, let alone 1 GiB above it.
   EXPECT_LT(r.peak_bytes, uint64_t{256} << 20);
@@ -227,7 +245,8 @@ TEST_F(LargeConvertTest, MemoryStaysFlat) {
   const std::vector<TensorSpec>& table = (*file)->table();
   ASSERT_EQ(table.back().name, "lm_head");
   char last[2] = {};
-  const uint64_t values = ValuesBytes(WeightFormat::kQ8, LargeCheckpoint::kVocab, LargeCheckpoint::kHidden);
+  const uint64_t values =
+      ValuesBytes(WeightFormat::kQ8, LargeCheckpoint::kVocab, LargeCheckpoint::kHidden);
   ASSERT_TRUE((*file)->file().ReadAt((*file)->offset(table.size() - 1) + values - 2, last, 2).ok());
   EXPECT_EQ(last[0], 0);
   EXPECT_EQ(last[1], 127);
@@ -235,8 +254,8 @@ TEST_F(LargeConvertTest, MemoryStaysFlat) {
 
 TEST_F(LargeConvertTest, AnInterruptLeavesNothing) {
   const auto r = test::RunProgram({"/usr/bin/timeout", "--preserve-status", "-s", "INT", "0.3",
-                                   std::string(RILL_BINARY_DIR) + "/bin/rill-convert", "--input", in.path(), "--output",
-                                   out / "m.rill", "--format", "q4"});
+                                   std::string(RILL_BINARY_DIR) + "/bin/rill-convert", "--input",
+                                   in.path(), "--output", out / "m.rill", "--format", "q4"});
   EXPECT_EQ(r.exit_code, 2) << r.err;
   EXPECT_TRUE(Contains(r.err, "rill-convert: conversion cancelled\n")) << r.err;
   EXPECT_TRUE(out.Names().empty());

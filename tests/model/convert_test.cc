@@ -230,9 +230,11 @@ TEST_P(GoldenTest, Bf16KeepsEveryBit) {
     EXPECT_EQ(role.error.squared_error, 0) << Name(role.role);
   EXPECT_EQ(out.Names(), std::set<std::string>{"m.rill"});
   EXPECT_EQ(report->plan.file_bytes, test::ReadFile(out / "m.rill").size());
-  ASSERT_EQ(report->plan.notes.size(), 1u);
+  ASSERT_EQ(report->plan.notes.size(), 2u);
   EXPECT_NE(report->plan.notes[0].find("tiktoken.model"), std::string::npos)
       << report->plan.notes[0];
+  EXPECT_EQ(report->plan.notes[1],
+            "reference.safetensors is left out: it is no part of the checkpoint");
 }
 
 TEST_P(GoldenTest, LoadsOnADeviceWithTheSameBits) {
@@ -766,18 +768,30 @@ std::vector<Fault> Faults() {
          again.Add("model.norm.weight", {"BF16", {32}, std::string(64, '\0')});
          again.Write(in / "extra.safetensors");
        },
-       {"model.norm.weight", "extra.safetensors", "model.safetensors"}},
+       {"model.norm.weight", "in both extra.safetensors and model-0000"},
+       {},
+       2},
       {"shard missing",
        {},
        [](const TempDir& in) { std::filesystem::remove(in / TinyCheckpoint::ShardName(2, 3)); },
-       {"is in no shard", "the index says model-00003-of-00003.safetensors"},
+       {"index.json names model-00003-of-00003.safetensors", "not in "},
        {},
        3,
        true},
+      {"index leads out of the folder",
+       {},
+       edit_index([](nlohmann::json& i) { i["weight_map"][kQ] = "../up.safetensors"; }),
+       {"index.json names ../up.safetensors", "not in "},
+       {},
+       2,
+       true},
       {"index names another shard",
        {},
-       edit_index([](nlohmann::json& i) { i["weight_map"][kQ] = "other.safetensors"; }),
-       {kQ, "is in model-0000", "the index says other.safetensors"},
+       edit_index([](nlohmann::json& i) {
+         auto& shard = i["weight_map"][kQ];
+         shard = TinyCheckpoint::ShardName(shard == TinyCheckpoint::ShardName(0, 2), 2);
+       }),
+       {kQ, "is in model-0000", "the index says model-0000"},
        {},
        2,
        true},
@@ -790,8 +804,8 @@ std::vector<Fault> Faults() {
        true},
       {"index has one more",
        {},
-       edit_index([](nlohmann::json& i) { i["weight_map"]["ghost"] = "a.safetensors"; }),
-       {"ghost", "in no shard", "a.safetensors"},
+       edit_index([](nlohmann::json& i) { i["weight_map"]["ghost"] = i["weight_map"][kQ]; }),
+       {"ghost", "in no shard", "the index says model-0000"},
        {},
        2,
        true},
@@ -804,7 +818,7 @@ std::vector<Fault> Faults() {
       {"index maps to numbers",
        {},
        write(kIndex, "{\"weight_map\":{\"a\":1}}"),
-       {"index.json", "a", "unexpected a number"}},
+       {"index.json", "after a", "unexpected a number"}},
       {"index maps to lists",
        {},
        write(kIndex, "{\"weight_map\":{\"a\":[]}}"),

@@ -12,8 +12,9 @@
 
 namespace rill::test {
 
-// Counts everything that touches storage (not List, FileSize, IsDirectory and Remove, which have no error worth a test
-// or which clean up). Operation `n`, from 0, fails with Unavailable; those after it work again. Thread-safe.
+// Counts everything that touches storage (not List, FileSize, IsDirectory and Remove, which have no
+// error worth a test or which clean up). Operation `n`, from 0, fails with Unavailable; those after
+// it work again. Thread-safe.
 class FailingFileSystem : public FileSystem {
  public:
   static constexpr int64_t kNever = -1;
@@ -53,19 +54,23 @@ class FailingFileSystem : public FileSystem {
   absl::Status SyncDirectory(const std::string& directory) override {
     return Next("sync folder " + directory) ? Error() : fs_.SyncDirectory(directory);
   }
-  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override { return fs_.List(directory); }
+  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {
+    return fs_.List(directory);
+  }
   absl::StatusOr<uint64_t> FileSize(const std::string& path) override { return fs_.FileSize(path); }
   bool IsDirectory(const std::string& path) override { return fs_.IsDirectory(path); }
 
  private:
   class Reader : public ReadableFile {
    public:
-    Reader(FailingFileSystem& owner, std::unique_ptr<ReadableFile> file) : owner_(owner), file_(std::move(file)) {}
+    Reader(FailingFileSystem& owner, std::unique_ptr<ReadableFile> file)
+        : owner_(owner), file_(std::move(file)) {}
     uint64_t size() const override { return file_->size(); }
     absl::Status ReadAt(uint64_t offset, void* dst, size_t bytes) const override {
       return owner_.Next("read") ? Error() : file_->ReadAt(offset, dst, bytes);
     }
-    absl::StatusOr<std::unique_ptr<MappedRegion>> Map(uint64_t offset, uint64_t bytes) const override {
+    absl::StatusOr<std::unique_ptr<MappedRegion>> Map(uint64_t offset,
+                                                      uint64_t bytes) const override {
       if (owner_.Next("map")) return Error();
       return file_->Map(offset, bytes);
     }
@@ -77,7 +82,8 @@ class FailingFileSystem : public FileSystem {
 
   class Writer : public WritableFile {
    public:
-    Writer(FailingFileSystem& owner, std::unique_ptr<WritableFile> file) : owner_(owner), file_(std::move(file)) {}
+    Writer(FailingFileSystem& owner, std::unique_ptr<WritableFile> file)
+        : owner_(owner), file_(std::move(file)) {}
     absl::Status WriteAt(uint64_t offset, const void* src, size_t bytes) override {
       return owner_.Next("write") ? Error() : file_->WriteAt(offset, src, bytes);
     }

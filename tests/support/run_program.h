@@ -15,9 +15,9 @@
 namespace rill::test {
 
 struct ProgramResult {
-  int exit_code = -1;        // -1 when a signal ended it
+  int exit_code = -1;  // -1 when a signal ended it
   std::string out, err;
-  uint64_t peak_bytes = 0;   // largest resident set
+  uint64_t peak_bytes = 0;  // largest resident set
 };
 
 // `argv[0]` is the path of the program. Its stdin is empty.

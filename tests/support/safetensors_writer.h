@@ -1,4 +1,5 @@
-// tests/support/safetensors_writer.h — writes safetensors files, right ones and wrong ones. Shares no code with the reader.
+// tests/support/safetensors_writer.h — writes safetensors files, right ones and wrong ones. Shares
+// no code with the reader.
 #pragma once
 
 #include <cstdint>
@@ -58,7 +59,8 @@ inline std::map<std::string, StoredTensor> ReadSafetensors(const std::string& pa
   for (const auto& [name, entry] : header.items()) {
     if (name == "__metadata__") continue;
     const std::vector<uint64_t> offsets = entry["data_offsets"];
-    tensors[name] = {entry["dtype"], entry["shape"], file.substr(8 + length + offsets[0], offsets[1] - offsets[0])};
+    tensors[name] = {entry["dtype"], entry["shape"],
+                     file.substr(8 + length + offsets[0], offsets[1] - offsets[0])};
   }
   return tensors;
 }

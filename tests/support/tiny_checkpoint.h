@@ -1,7 +1,8 @@
-// tests/support/tiny_checkpoint.h — Hugging Face checkpoints of any small shape, made from a seed, written as a folder.
+// tests/support/tiny_checkpoint.h — Hugging Face checkpoints of any small shape, made from a seed,
+// written as a folder.
 //
-// Names and shapes are spelled out here once more, from the released checkpoint, on purpose: what the converter believes is
-// tested against what this file says.
+// Names and shapes are spelled out here once more, from the released checkpoint, on purpose: what
+// the converter believes is tested against what this file says.
 #pragma once
 
 #include <cmath>
@@ -21,11 +22,12 @@ namespace rill::test {
 
 struct TinyShape {
   int64_t vocab = 48, hidden = 32;
-  std::string mixers = "KKMK";      // K or M, a letter for each layer
+  std::string mixers = "KKMK";  // K or M, a letter for each layer
   int64_t dense_layers = 1, dense_width = 40;
   int64_t kda_heads = 2, kda_dim = 16, conv_width = 4;
   int64_t mla_heads = 2, nope = 16, rope = 8, v_dim = 16, kv_rank = 24, q_rank = 0;
-  int64_t experts = 4, experts_per_token = 2, expert_width = 24, shared = 1, groups = 1, topk_groups = 1;
+  int64_t experts = 4, experts_per_token = 2, expert_width = 24, shared = 1, groups = 1,
+          topk_groups = 1;
   bool tied = false;
   std::string dtype = "BF16";       // of everything but A_log and dt_bias
   std::string small_dtype = "F32";  // of A_log and dt_bias
@@ -58,7 +60,8 @@ class TinyCheckpoint {
       weight_map[name] = ShardName(shard, n_shards);
     }
     for (int s = 0; s < n_shards; ++s) shards[s].Write(folder + "/" + ShardName(s, n_shards));
-    const nlohmann::ordered_json index = {{"metadata", {{"total_size", 1}}}, {"weight_map", weight_map}};
+    const nlohmann::ordered_json index = {{"metadata", {{"total_size", 1}}},
+                                          {"weight_map", weight_map}};
     if (with_index) WriteFile(folder + "/model.safetensors.index.json", index.dump());
   }
 
@@ -70,7 +73,8 @@ class TinyCheckpoint {
   }
 
   // A tensor of normally distributed values.
-  StoredTensor Random(const std::string& dtype, const std::vector<int64_t>& shape, float scale = 0.1f) {
+  StoredTensor Random(const std::string& dtype, const std::vector<int64_t>& shape,
+                      float scale = 0.1f) {
     int64_t n = 1;
     for (const int64_t d : shape) n *= d;
     std::normal_distribution<float> normal(0, scale);
@@ -86,39 +90,71 @@ class TinyCheckpoint {
   }
 
  private:
-  void Add(const std::string& name, const std::vector<int64_t>& shape) { tensors[name] = Random(s_.dtype, shape); }
+  void Add(const std::string& name, const std::vector<int64_t>& shape) {
+    tensors[name] = Random(s_.dtype, shape);
+  }
 
   void MakeConfig() {
     std::vector<int64_t> kda, mla;  // 1-based
     for (size_t l = 0; l < s_.mixers.size(); ++l) {
       (s_.mixers[l] == 'K' ? kda : mla).push_back(static_cast<int64_t>(l) + 1);
     }
-    config = {{"model_type", "kimi_linear"}, {"architectures", {"KimiLinearForCausalLM"}}, {"hidden_act", "silu"},
-              {"rms_norm_eps", 1e-5}, {"vocab_size", s_.vocab}, {"hidden_size", s_.hidden},
-              {"intermediate_size", s_.dense_width}, {"num_hidden_layers", s_.mixers.size()},
-              {"num_attention_heads", s_.mla_heads}, {"num_key_value_heads", s_.mla_heads},
-              {"kv_lora_rank", s_.kv_rank}, {"qk_nope_head_dim", s_.nope}, {"qk_rope_head_dim", s_.rope},
-              {"v_head_dim", s_.v_dim}, {"mla_use_nope", true}, {"rope_theta", 10000.0}, {"rope_scaling", nullptr},
-              {"first_k_dense_replace", s_.dense_layers}, {"moe_layer_freq", 1}, {"num_experts", s_.experts},
-              {"num_experts_per_token", s_.experts_per_token}, {"num_shared_experts", s_.shared},
-              {"moe_intermediate_size", s_.expert_width}, {"moe_router_activation_func", "sigmoid"},
-              {"moe_renormalize", true}, {"routed_scaling_factor", 2.446}, {"use_grouped_topk", true},
-              {"num_expert_group", s_.groups}, {"topk_group", s_.topk_groups}, {"tie_word_embeddings", s_.tied},
-              {"model_max_length", 4096}, {"bos_token_id", 1}, {"eos_token_id", 2}, {"pad_token_id", 0},
+    config = {{"model_type", "kimi_linear"},
+              {"architectures", {"KimiLinearForCausalLM"}},
+              {"hidden_act", "silu"},
+              {"rms_norm_eps", 1e-5},
+              {"vocab_size", s_.vocab},
+              {"hidden_size", s_.hidden},
+              {"intermediate_size", s_.dense_width},
+              {"num_hidden_layers", s_.mixers.size()},
+              {"num_attention_heads", s_.mla_heads},
+              {"num_key_value_heads", s_.mla_heads},
+              {"kv_lora_rank", s_.kv_rank},
+              {"qk_nope_head_dim", s_.nope},
+              {"qk_rope_head_dim", s_.rope},
+              {"v_head_dim", s_.v_dim},
+              {"mla_use_nope", true},
+              {"rope_theta", 10000.0},
+              {"rope_scaling", nullptr},
+              {"first_k_dense_replace", s_.dense_layers},
+              {"moe_layer_freq", 1},
+              {"num_experts", s_.experts},
+              {"num_experts_per_token", s_.experts_per_token},
+              {"num_shared_experts", s_.shared},
+              {"moe_intermediate_size", s_.expert_width},
+              {"moe_router_activation_func", "sigmoid"},
+              {"moe_renormalize", true},
+              {"routed_scaling_factor", 2.446},
+              {"use_grouped_topk", true},
+              {"num_expert_group", s_.groups},
+              {"topk_group", s_.topk_groups},
+              {"tie_word_embeddings", s_.tied},
+              {"model_max_length", 4096},
+              {"bos_token_id", 1},
+              {"eos_token_id", 2},
+              {"pad_token_id", 0},
               {"torch_dtype", "bfloat16"}};
-    config["q_lora_rank"] = s_.q_rank == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(s_.q_rank);
-    config["linear_attn_config"] = {{"full_attn_layers", mla}, {"kda_layers", kda}, {"head_dim", s_.kda_dim},
-                                    {"num_heads", s_.kda_heads}, {"short_conv_kernel_size", s_.conv_width}};
+    config["q_lora_rank"] =
+        s_.q_rank == 0 ? nlohmann::ordered_json() : nlohmann::ordered_json(s_.q_rank);
+    config["linear_attn_config"] = {{"full_attn_layers", mla},
+                                    {"kda_layers", kda},
+                                    {"head_dim", s_.kda_dim},
+                                    {"num_heads", s_.kda_heads},
+                                    {"short_conv_kernel_size", s_.conv_width}};
   }
 
   void AddLayer(int64_t l) {
     const std::string p = "model.layers." + std::to_string(l) + ".";
     Add(p + "input_layernorm.weight", {s_.hidden});
     Add(p + "post_attention_layernorm.weight", {s_.hidden});
-    if (s_.mixers[l] == 'K') AddKda(p + "self_attn.");
-    else AddMla(p + "self_attn.");
-    if (l < s_.dense_layers) AddFfn(p + "mlp.", s_.dense_width);
-    else AddMoe(p + "block_sparse_moe.");
+    if (s_.mixers[l] == 'K')
+      AddKda(p + "self_attn.");
+    else
+      AddMla(p + "self_attn.");
+    if (l < s_.dense_layers)
+      AddFfn(p + "mlp.", s_.dense_width);
+    else
+      AddMoe(p + "block_sparse_moe.");
   }
 
   void AddKda(const std::string& p) {
@@ -133,8 +169,10 @@ class TinyCheckpoint {
       Add(p + x + "_b_proj.weight", {width, s_.kda_dim});
     }
     Add(p + "b_proj.weight", {s_.kda_heads, s_.hidden});
-    tensors[p + "A_log"] = Random(s_.small_dtype, s_.flat_a_log ? std::vector<int64_t>{s_.kda_heads}
-                                                                : std::vector<int64_t>{1, 1, s_.kda_heads, 1}, 1);
+    tensors[p + "A_log"] = Random(s_.small_dtype,
+                                  s_.flat_a_log ? std::vector<int64_t>{s_.kda_heads}
+                                                : std::vector<int64_t>{1, 1, s_.kda_heads, 1},
+                                  1);
     tensors[p + "dt_bias"] = Random(s_.small_dtype, {width}, 1);
     Add(p + "o_norm.weight", {s_.kda_dim});
     Add(p + "o_proj.weight", {s_.hidden, width});
@@ -185,7 +223,9 @@ inline std::vector<float> Floats(const StoredTensor& t) {
     uint32_t wide = 0;
     std::memcpy(&wide, t.bytes.data() + i, size);
     const auto narrow = static_cast<uint16_t>(wide);
-    values.push_back(t.dtype == "F32" ? BitsToFloat(wide) : t.dtype == "BF16" ? ToFloat(Bf16{narrow}) : ToFloat(F16{narrow}));
+    values.push_back(t.dtype == "F32"    ? BitsToFloat(wide)
+                     : t.dtype == "BF16" ? ToFloat(Bf16{narrow})
+                                         : ToFloat(F16{narrow}));
   }
   return values;
 }
