@@ -1,7 +1,7 @@
 #include "kernels/ops/mla_decode.h"
 
-#include "kernels/base/checked.h"
 #include "kernels/ops/check_mla.h"
+#include "kernels/ops/mla_workspace.h"
 
 namespace rill {
 
@@ -15,12 +15,8 @@ absl::Status Check(const MlaDecodeArgs& args) {
   return CheckRange("mla_decode.q tokens", args.q.dim[0], 1, 1);
 }
 
-// Per (query, head), in float32: the absorbed query, the running latent and the split's latent (R each), the split's
-// weights, and 16 for maxima and sums. A shorter context needs fewer weights.
 uint64_t MlaWorkspaceBytes(const MlaShape& shape, int64_t n_tokens, int64_t length) {
-  const int64_t split = length < kMlaSplitTokens ? length : kMlaSplitTokens;
-  const uint64_t floats = AlignUp(3 * shape.latent + split + 16, 16);
-  return floats * sizeof(float) * n_tokens * shape.n_heads;
+  return MakeMlaWorkspaceLayout(shape, n_tokens, length).bytes();
 }
 
 }  // namespace rill

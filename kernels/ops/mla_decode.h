@@ -44,8 +44,8 @@ struct MlaDecodeArgs {
 
 absl::Status Check(const MlaDecodeArgs& args);
 
-// Scratch for `n_tokens` query rows when the last of them sees `length` rows. Pure; grows with neither threads nor,
-// beyond one running split per (query, head), with length.
+// Scratch for `n_tokens` query rows when the last of them sees `length` rows. Pure and bounded: it stops growing at a
+// few queries and a few thousand rows (kernels/ops/mla_workspace.h).
 uint64_t MlaWorkspaceBytes(const MlaShape& shape, int64_t n_tokens, int64_t length);
 
 }  // namespace rill

@@ -74,11 +74,13 @@ TEST(MlaDecodeCheck, NamesTheFieldThatDoesNotFit) {
                 [](Args& a) { a.workspace.data = static_cast<char*>(a.workspace.data) + 4; });
 }
 
-TEST(MlaWorkspace, DoesNotGrowWithAContextLongerThanASplit) {
+TEST(MlaWorkspace, IsBoundedInTokensAndContext) {
   const MlaShape shape = {32, 128, 64, 128, 512};
-  EXPECT_EQ(MlaWorkspaceBytes(shape, 1, 1 << 20), MlaWorkspaceBytes(shape, 1, kMlaSplitTokens));
   EXPECT_LE(MlaWorkspaceBytes(shape, 1, 1), MlaWorkspaceBytes(shape, 1, kMlaSplitTokens));
-  EXPECT_EQ(MlaWorkspaceBytes(shape, 7, 999), 7 * MlaWorkspaceBytes(shape, 1, 999));
+  EXPECT_LE(MlaWorkspaceBytes(shape, 1, kMlaSplitTokens), MlaWorkspaceBytes(shape, 1, 1 << 20));
+  EXPECT_EQ(MlaWorkspaceBytes(shape, 1, 1 << 14), MlaWorkspaceBytes(shape, 1, 1 << 20));
+  EXPECT_EQ(MlaWorkspaceBytes(shape, 64, 1 << 14), MlaWorkspaceBytes(shape, 4096, 1 << 20));
+  EXPECT_LE(MlaWorkspaceBytes(shape, 4096, 1 << 20), uint64_t{8} << 20);
 }
 
 RILL_FOR_EACH_DEVICE(MlaDecodeTest);
