@@ -1,4 +1,4 @@
-// Drives the rill-convert program: exit codes, what it prints where, and how much memory it takes.
+// Drives the rill-convert program: exit codes and what it prints where.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -6,11 +6,8 @@
 #include <vector>
 
 #include "absl/strings/str_split.h"
-#include "model/io/file.h"
-#include "model/weights/reader.h"
 #include "nlohmann/json.hpp"
 #include "tests/support/run_program.h"
-#include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/tiny_checkpoint.h"
 
@@ -181,84 +178,6 @@ TEST_F(ConvertCliTest, BadWeightIsNamedAfterTheProgress) {
   EXPECT_TRUE(Contains(r.err, "rill-convert: tensor lm_head.weight (model-0000")) << r.err;
   EXPECT_TRUE(Contains(r.err, "element 0 (row 0, column 0) is infinite\n")) << r.err;
   EXPECT_TRUE(out_.Names().empty());
-}
-
-// A checkpoint of holes: 4.4 GB of zeros that take no disk, and one value at the very end, behind
-// the first 4 GiB.
-class LargeCheckpoint {
- public:
-  static constexpr int64_t kVocab = 240'000, kHidden = 2304;
-
-  explicit LargeCheckpoint(const TempDir& dir) {
-    const TinyCheckpoint small({.vocab = 8, .hidden = kHidden, .mixers = "K", .dense_width = 8}, 1);
-    nlohmann::ordered_json config = small.config;
-    config["vocab_size"] = kVocab;
-    test::WriteFile(dir / "config.json", config.dump());
-    nlohmann::ordered_json header;
-    std::string data;
-    const auto place = [&](const std::string& name, const std::string& dtype,
-                           const std::vector<int64_t>& shape, uint64_t begin, uint64_t end) {
-      header[name] = {{"dtype", dtype}, {"shape", shape}, {"data_offsets", {begin, end}}};
-    };
-    for (const auto& [name, t] : small.tensors) {
-      if (t.shape[0] == 8 && (name == "lm_head.weight" || name == "model.embed_tokens.weight"))
-        continue;
-      place(name, t.dtype, t.shape, data.size(), data.size() + t.bytes.size());
-      data += t.bytes;
-    }
-    const uint64_t table = 4 * kVocab * kHidden;
-    place("model.embed_tokens.weight", "F32", {kVocab, kHidden}, data.size(), data.size() + table);
-    place("lm_head.weight", "F32", {kVocab, kHidden}, data.size() + table, data.size() + 2 * table);
-    const std::string start = test::SafetensorsFile(header.dump(), data),
-                      path = dir / "model.safetensors";
-    test::WriteFile(path, start);
-    std::filesystem::resize_file(path, start.size() + 2 * table);
-    file_bytes = start.size() + 2 * table;
-    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
-    const float last = 1.5f;
-    file.seekp(static_cast<std::streamoff>(file_bytes - sizeof last));
-    file.write(reinterpret_cast<const char*>(&last), sizeof last);
-    EXPECT_TRUE(file.good());
-  }
-
-  uint64_t file_bytes = 0;
-};
-
-class LargeConvertTest : public ::testing::Test {
- protected:
-  TempDir in, out;
-  const LargeCheckpoint large{in};
-};
-
-TEST_F(LargeConvertTest, MemoryStaysFlat) {
-  ASSERT_GT(large.file_bytes, uint64_t{1} << 32);
-  const auto r = RillConvert(
-      {"--input", in.path(), "--output", out / "m.rill", "--format", "q8", "--threads", "2"});
-  ASSERT_EQ(r.exit_code, 0) << r.err;
-  // Blocks, one scales plane and the libraries: far below the tensor, let alone 1 GiB above it.
-  EXPECT_LT(r.peak_bytes, uint64_t{256} << 20);
-  RecordProperty("peak_mib", static_cast<int>(r.peak_bytes >> 20));
-  EXPECT_GE(Lines(r.err), 10u) << r.err;
-
-  const auto file = ModelFile::Open(*FileSystem::Posix(), out / "m.rill");
-  ASSERT_TRUE(file.ok()) << file.status();
-  const std::vector<TensorSpec>& table = (*file)->table();
-  ASSERT_EQ(table.back().name, "lm_head");
-  char last[2] = {};
-  const uint64_t values =
-      ValuesBytes(WeightFormat::kQ8, LargeCheckpoint::kVocab, LargeCheckpoint::kHidden);
-  ASSERT_TRUE((*file)->file().ReadAt((*file)->offset(table.size() - 1) + values - 2, last, 2).ok());
-  EXPECT_EQ(last[0], 0);
-  EXPECT_EQ(last[1], 127);
-}
-
-TEST_F(LargeConvertTest, AnInterruptLeavesNothing) {
-  const auto r = test::RunProgram({"/usr/bin/timeout", "--preserve-status", "-s", "INT", "0.3",
-                                   std::string(RILL_BINARY_DIR) + "/bin/rill-convert", "--input",
-                                   in.path(), "--output", out / "m.rill", "--format", "q4"});
-  EXPECT_EQ(r.exit_code, 2) << r.err;
-  EXPECT_TRUE(Contains(r.err, "rill-convert: conversion cancelled\n")) << r.err;
-  EXPECT_TRUE(out.Names().empty());
 }
 
 }  // namespace

@@ -15,12 +15,14 @@ namespace {
 
 using test::SafetensorsFile;
 
-absl::StatusOr<SafetensorsHeader> Parse(const std::string& file) { return ParseSafetensorsHeader(file, file.size()); }
+absl::StatusOr<SafetensorsHeader> Parse(const std::string& file) {
+  return ParseSafetensorsHeader(file, file.size());
+}
 
-std::string Tensor(const std::string& name, const std::string& dtype, const std::string& shape, uint64_t begin,
-                   uint64_t end) {
-  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":[" +
-         std::to_string(begin) + "," + std::to_string(end) + "]}";
+std::string Tensor(const std::string& name, const std::string& dtype, const std::string& shape,
+                   uint64_t begin, uint64_t end) {
+  return "\"" + name + "\":{\"dtype\":\"" + dtype + "\",\"shape\":" + shape +
+         ",\"data_offsets\":[" + std::to_string(begin) + "," + std::to_string(end) + "]}";
 }
 
 // What every accepted header promises.
@@ -38,7 +40,8 @@ void ExpectTiles(const SafetensorsHeader& header, uint64_t file_bytes) {
 
 TEST(SafetensorsTest, ReadsGoldenCheckpoints) {
   for (const std::string name : {"tiny_a", "tiny_b"}) {
-    const std::string path = std::string(RILL_SOURCE_DIR) + "/tests/golden/" + name + "/model.safetensors";
+    const std::string path =
+        std::string(RILL_SOURCE_DIR) + "/tests/golden/" + name + "/model.safetensors";
     const auto file = FileSystem::Posix()->OpenForReading(path);
     ASSERT_TRUE(file.ok()) << file.status();
     const auto header = ReadSafetensorsHeader(**file);
@@ -66,8 +69,11 @@ TEST(SafetensorsTest, AcceptsWhatTheFormatAllows) {
       {"{}", 0, 0},
       {"{\"__metadata__\":{\"a\":\"b\",\"c\":\"d\"}}   ", 0, 0},
       {"{" + Tensor("scalar", "F64", "[]", 0, 8) + "}", 8, 1},
-      {"{" + Tensor("empty", "F32", "[0,7]", 0, 0) + "," + Tensor("x", "U8", "[3]", 0, 3) + "}", 3, 2},
-      {"{" + Tensor("second", "BF16", "[2]", 3, 7) + "," + Tensor("first", "I8", "[3]", 0, 3) + "}\n", 7, 2},
+      {"{" + Tensor("empty", "F32", "[0,7]", 0, 0) + "," + Tensor("x", "U8", "[3]", 0, 3) + "}", 3,
+       2},
+      {"{" + Tensor("second", "BF16", "[2]", 3, 7) + "," + Tensor("first", "I8", "[3]", 0, 3) +
+           "}\n",
+       7, 2},
       {"{" + Tensor("deep", "F16", "[1,1,1,1,1,1,1,2]", 0, 4) + "}", 4, 1},
       {"{" + Tensor(std::string(512, 'n'), "BOOL", "[1]", 0, 1) + "}", 1, 1},
   };
@@ -113,31 +119,52 @@ TEST(SafetensorsTest, RefusesWrongHeadersByName) {
       {"{\"a\":{\"shape\":[-1]}}", 0, {"tensor a", "unexpected the number -1"}},
       {"{\"a\":{\"shape\":[1.0]}}", 0, {"tensor a", "unexpected the number 1.0"}},
       {"{\"a\":{\"shape\":[[1]]}}", 0, {"tensor a", "unexpected an array"}},
-      {"{\"a\":{\"shape\":[18446744073709551616]}}", 0, {"tensor a", "unexpected the number 18446744073709551616"}},
+      {"{\"a\":{\"shape\":[18446744073709551616]}}",
+       0,
+       {"tensor a", "unexpected the number 18446744073709551616"}},
       {"{\"a\":{\"shape\":[1,1,1,1,1,1,1,1,1]}}", 0, {"tensor a: more than 8 dimensions"}},
       {"{\"a\":{\"data_offsets\":[1]}}", 0, {"tensor a: 1 data_offsets, not 2"}},
       {"{\"a\":{\"data_offsets\":[1,2,3]}}", 0, {"tensor a", "unexpected the number 3"}},
       {"{" + good + "," + good + "}", 8, {"tensor a appears twice"}},
       {"{" + good + ",\"\\u0061\":{}}", 8, {"tensor a appears twice"}},
       {"{\"\":{}}", 0, {"a tensor without a name"}},
-      {"{" + Tensor(std::string(513, 'n'), "U8", "[1]", 0, 1) + "}", 1, {"a name of 513 bytes", "at most 512"}},
+      {"{" + Tensor(std::string(513, 'n'), "U8", "[1]", 0, 1) + "}",
+       1,
+       {"a name of 513 bytes", "at most 512"}},
       {"{\"__metadata__\":{\"a\":1}}", 0, {"header", "unexpected the number 1"}},
       {"{\"__metadata__\":{\"a\":{}}}", 0, {"header", "unexpected an object"}},
       {"{\"__metadata__\":\"a\"}", 0, {"header", "unexpected the string \"a\""}},
       {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, {"two __metadata__"}},
-      {"{" + Tensor("a", "F32", "[2]", 8, 0) + "}", 8, {"tensor a", "starts at byte 8 and ends at 0"}},
-      {"{" + Tensor("a", "F32", "[3]", 0, 8) + "}", 8, {"tensor a", "F32 of shape [3] has 12 bytes", "hold 8"}},
+      {"{" + Tensor("a", "F32", "[2]", 8, 0) + "}",
+       8,
+       {"tensor a", "starts at byte 8 and ends at 0"}},
+      {"{" + Tensor("a", "F32", "[3]", 0, 8) + "}",
+       8,
+       {"tensor a", "F32 of shape [3] has 12 bytes", "hold 8"}},
       {"{" + Tensor("a", "BF16", "[2]", 0, 8) + "}", 8, {"tensor a", "has 4 bytes", "hold 8"}},
-      {"{" + Tensor("a", "F32", "[4294967296,4294967296]", 0, 8) + "}", 8, {"tensor a", "more than 2^64"}},
-      {"{" + Tensor("a", "F64", "[2305843009213693952]", 0, 0) + "}", 0, {"tensor a", "more than 2^64"}},
-      {"{" + Tensor("a", "F32", "[2]", 4, 12) + "}", 12, {"tensor a", "starts at byte 4", "ends at 0"}},
-      {"{" + good + "," + Tensor("b", "F32", "[1]", 12, 16) + "}", 16, {"tensor b", "at byte 12", "ends at 8"}},
-      {"{" + good + "," + Tensor("b", "F32", "[2]", 4, 12) + "}", 12, {"tensor b", "at byte 4", "ends at 8"}},
-      {"{" + good + "," + Tensor("b", "F32", "[2]", 0, 8) + "}", 8, {"tensor b", "at byte 0", "ends at 8"}},
+      {"{" + Tensor("a", "F32", "[4294967296,4294967296]", 0, 8) + "}",
+       8,
+       {"tensor a", "more than 2^64"}},
+      {"{" + Tensor("a", "F64", "[2305843009213693952]", 0, 0) + "}",
+       0,
+       {"tensor a", "more than 2^64"}},
+      {"{" + Tensor("a", "F32", "[2]", 4, 12) + "}",
+       12,
+       {"tensor a", "starts at byte 4", "ends at 0"}},
+      {"{" + good + "," + Tensor("b", "F32", "[1]", 12, 16) + "}",
+       16,
+       {"tensor b", "at byte 12", "ends at 8"}},
+      {"{" + good + "," + Tensor("b", "F32", "[2]", 4, 12) + "}",
+       12,
+       {"tensor b", "at byte 4", "ends at 8"}},
+      {"{" + good + "," + Tensor("b", "F32", "[2]", 0, 8) + "}",
+       8,
+       {"tensor b", "at byte 0", "ends at 8"}},
       {"{" + good + "}", 9, {"end at byte 8", "the file has 9"}},
       {"{}", 1, {"end at byte 0", "the file has 1"}},
       {"{" + good + "}", 7, {"tensor a", "ends at byte 8", "the file has 7", "cut short"}},
-      {"{" + Tensor("a", "U8", "[18446744073709551615]", 0, UINT64_MAX) + "}", 8,
+      {"{" + Tensor("a", "U8", "[18446744073709551615]", 0, UINT64_MAX) + "}",
+       8,
        {"tensor a", "18446744073709551615", "the file has 8"}},
       {"{\"a\xff\":{}}", 0, {"not JSON"}},
   };
@@ -146,7 +173,8 @@ TEST(SafetensorsTest, RefusesWrongHeadersByName) {
     ASSERT_FALSE(header.ok()) << c.header;
     const std::string message(header.status().message());
     for (const std::string& part : c.message) {
-      EXPECT_NE(message.find(part), std::string::npos) << c.header << "\n  lacks: " << part << "\n  says: " << message;
+      EXPECT_NE(message.find(part), std::string::npos)
+          << c.header << "\n  lacks: " << part << "\n  says: " << message;
     }
     EXPECT_EQ(message.find('\n'), std::string::npos) << message;
   }
@@ -201,7 +229,8 @@ TEST(SafetensorsTest, RandomEditsKeepThePromises) {
   test::SafetensorsWriter writer;
   for (const char* name : {"x", "y", "z"}) writer.Add(name, {"F16", {2, 2}, std::string(8, 'x')});
   const std::string file = writer.Bytes();
-  const std::string tokens[] = {"{", "}", "[", "]", ",", ":", "\"", "0", "8", "16", "-", "null", "F16", "1e9", "\\u0000"};
+  const std::string tokens[] = {"{", "}",  "[", "]",    ",",   ":",   "\"",     "0",
+                                "8", "16", "-", "null", "F16", "1e9", "\\u0000"};
   for (int i = 0; i < 20'000; ++i) {
     std::string header = file.substr(8, file.size() - 8 - 24);
     for (uint64_t edits = 1 + random() % 3; edits > 0; --edits) {
