@@ -49,8 +49,7 @@ absl::StatusOr<std::vector<int32_t>> RenderChat(const Tokenizer& tokenizer,
 // last token (-1 for an empty session): unless it is <|im_end|>, the reply it belongs to is open -
 // generation stopped at a limit, or at a stop token that was not fed - and the ids start by closing
 // it. So a chat program calls
-//     AppendMessages(tokenizer, last, R"([{"role": "user", "content": "Hi"}])",
-//     ChatEnd::kOpenReply)
+//   AppendMessages(tokenizer, last, R"([{"role": "user", "content": "Hi"}])", ChatEnd::kOpenReply)
 // each turn; the session then holds what RenderChat gives for the whole conversation, with the
 // reply in the tokens the model chose. Errors as there.
 absl::StatusOr<std::vector<int32_t>> AppendMessages(const Tokenizer& tokenizer, int32_t last_id,

@@ -78,6 +78,17 @@ TEST_P(PretokenizeTest, TakesTheLongestRunsWhole) {
   EXPECT_EQ(Split(pretokenizer_, spaces + "世"), (Pieces{spaces.substr(1), " ", "世"}));
 }
 
+TEST(TextBlocksTest, SpacesAreThoseOfPython) {
+  // [c for c in range(0x110000) if chr(c).isspace()] of Python 3.11
+  const std::set<char32_t> spaces = {0x09,   0x0A,   0x0B,   0x0C,   0x0D,   0x1C,   0x1D,   0x1E,
+                                     0x1F,   0x20,   0x85,   0xA0,   0x1680, 0x2000, 0x2001, 0x2002,
+                                     0x2003, 0x2004, 0x2005, 0x2006, 0x2007, 0x2008, 0x2009, 0x200A,
+                                     0x2028, 0x2029, 0x202F, 0x205F, 0x3000};
+  for (char32_t c = 0; c < 0x110000; ++c) {
+    ASSERT_EQ(IsPythonSpace(c), spaces.count(c) == 1) << static_cast<uint32_t>(c);
+  }
+}
+
 // A direct transcription of the original's rule, on code points.
 std::vector<std::string> CutSlowly(const std::vector<std::string>& chars) {
   std::vector<std::string> parts;

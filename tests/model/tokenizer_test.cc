@@ -16,6 +16,19 @@ using Ids = std::vector<int32_t>;
 constexpr auto kContent = EncodeMode::kContent;
 constexpr auto kAllowSpecial = EncodeMode::kAllowSpecial;
 
+#if defined(__has_feature)
+#define RILL_TEST_CLANG_SANITIZER \
+  (__has_feature(address_sanitizer) || __has_feature(thread_sanitizer))
+#else
+#define RILL_TEST_CLANG_SANITIZER 0
+#endif
+#if !defined(NDEBUG) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    RILL_TEST_CLANG_SANITIZER
+constexpr bool kInstrumented = true;
+#else
+constexpr bool kInstrumented = false;
+#endif
+
 // Units of every kind the tests repeat, and merges over them.
 std::vector<std::string> Tokens() {
   std::mt19937_64 random(test::Seed());
@@ -184,11 +197,7 @@ TEST(TokenizerTest, ManyThreadsShareOne) {
 // A megabyte of the most awkward texts; less of them where instrumented code is some thirty times
 // slower. Processor time, since the machine may be shared.
 TEST(TokenizerTest, EncodesAMegabyteOfAnythingInTwoSeconds) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
-  constexpr size_t kBytes = 1 << 16;
-#else
-  constexpr size_t kBytes = 1 << 20;
-#endif
+  constexpr size_t kBytes = kInstrumented ? 1 << 16 : 1 << 20;
   constexpr double kLimitSeconds = 2;
   const auto tokenizer = MakeTokenizer();
   std::mt19937_64 random(test::Seed());
