@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 
 #include "kernels/ops/decode_group.h"
 
 namespace rill {
 namespace {
-
-constexpr int kLanes = 8;  // partial sums per loop, so that compilers may use vectors without reordering anything
 
 // One group, padded with zeros, and what every candidate scale needs to know about it.
 struct Group {
@@ -37,108 +36,94 @@ Group LoadGroup(const float* source, int64_t n) {
 // The nearest float16 that is finite, as stored and as the value the kernels will see.
 F16 StoredScale(float scale) { return ToF16(std::clamp(scale, -65504.0f, 65504.0f)); }
 
-// Nearest integer, ties to even, for |x| < 2^22: adding 1.5 * 2^23 leaves no bits for a fraction. Unlike nearbyint it
-// is two instructions on every target.
-float RoundToInteger(float x) {
-  constexpr float kMagic = 12582912.0f;
-  return (x + kMagic) - kMagic;
-}
-
-// A group's codes, as floats, under `scale`; codes are limited first, so that a tiny scale cannot overflow the trick.
+// A group's codes, as floats, under `scale`: the nearest integer, ties to even, limited to [kLowest, kHighest].
+//
+// Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum's bits are those of the constant plus the integer. The
+// limits are applied to the bits: they order like the floats they are, and every target has integer vectors for it,
+// where a comparison of floats would be a branch for each element.
 template <int kLowest, int kHighest>
-void Round(const float* x, float scale, float* codes) {
+inline void Round(const float* x, float scale, float* codes) {
+  constexpr float kMagic = 12582912.0f;
+  constexpr int32_t kMagicBits = 0x4B400000;
   const float inverse = scale == 0 ? 0.0f : 1.0f / scale;
   for (int i = 0; i < kGroup; ++i) {
-    float code = x[i] * inverse;
-    code = code < kLowest ? kLowest : code;
-    code = code > kHighest ? kHighest : code;
-    codes[i] = RoundToInteger(code);
+    int32_t bits = static_cast<int32_t>(FloatToBits(x[i] * inverse + kMagic));
+    bits = bits < kMagicBits + kLowest ? kMagicBits + kLowest : bits;
+    bits = bits > kMagicBits + kHighest ? kMagicBits + kHighest : bits;
+    codes[i] = BitsToFloat(static_cast<uint32_t>(bits)) - kMagic;
   }
 }
 
-float Sum(const float lanes[kLanes]) {
-  float sum = 0;
-  for (int lane = 0; lane < kLanes; ++lane) sum += lanes[lane];
-  return sum;
+// A tree, so that each level is one vector operation. Destroys the terms.
+inline float Sum(float terms[kGroup]) {
+  for (int i = 0; i < 16; ++i) terms[i] += terms[i + 16];
+  for (int i = 0; i < 8; ++i) terms[i] += terms[i + 8];
+  for (int i = 0; i < 4; ++i) terms[i] += terms[i + 4];
+  return (terms[0] + terms[2]) + (terms[1] + terms[3]);
 }
 
-float SquaredError(const float* x, const float* codes, float scale) {
-  float lanes[kLanes] = {};
-  for (int i = 0; i < kGroup; i += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      const float error = x[i + lane] - codes[i + lane] * scale;
-      lanes[lane] += error * error;
-    }
+inline float SquaredError(const float* x, const float* codes, float scale) {
+  alignas(64) float terms[kGroup];
+  for (int i = 0; i < kGroup; ++i) {
+    const float error = x[i] - codes[i] * scale;
+    terms[i] = error * error;
   }
-  return Sum(lanes);
+  return Sum(terms);
 }
 
 // The scale that suits these codes best: sum(x c) / sum(c c). 0 when all codes are 0.
 float LeastSquaresScale(const float* x, const float* codes) {
-  float xc[kLanes] = {}, cc[kLanes] = {};
-  for (int i = 0; i < kGroup; i += kLanes) {
-    for (int lane = 0; lane < kLanes; ++lane) {
-      xc[lane] += x[i + lane] * codes[i + lane];
-      cc[lane] += codes[i + lane] * codes[i + lane];
-    }
+  alignas(64) float xc[kGroup], cc[kGroup];
+  for (int i = 0; i < kGroup; ++i) {
+    xc[i] = x[i] * codes[i];
+    cc[i] = codes[i] * codes[i];
   }
   const float norm = Sum(cc);
   return norm == 0 ? 0.0f : Sum(xc) / norm;
 }
 
-struct Coded {
-  alignas(64) float codes[kGroup];
+// A scale as it will be stored, and the error of the group when its codes are the nearest under that scale.
+struct Choice {
   F16 scale;
   float error;
 };
 
-void RoundQ4(const Group& group, float scale, Coded* out) {
-  out->scale = StoredScale(scale);
-  const float stored = ToFloat(out->scale);
-  Round<-8, 7>(group.x, stored, out->codes);
-  out->error = SquaredError(group.x, out->codes, stored);
+Choice TryScale(const float* x, float scale) {
+  const F16 stored = StoredScale(scale);
+  alignas(64) float codes[kGroup];
+  Round<-8, 7>(x, ToFloat(stored), codes);
+  return {stored, SquaredError(x, codes, ToFloat(stored))};
 }
 
-// Codes stay, the scale moves to their least-squares optimum; then codes are rounded anew under that scale.
-void RefineQ4(const Group& group, Coded* best) {
-  Coded moved = *best;
-  moved.scale = StoredScale(LeastSquaresScale(group.x, best->codes));
-  moved.error = SquaredError(group.x, moved.codes, ToFloat(moved.scale));
-  if (moved.error < best->error) *best = moved;
-  Coded rounded;
-  RoundQ4(group, ToFloat(moved.scale), &rounded);
-  if (rounded.error < best->error) *best = rounded;
-}
+// The extreme element is given every code it could reasonably have: -8 and 7, the plain choices of either sign, then
+// values that spend more range on the small elements (the extreme is clipped) or less. On normally distributed weights
+// these nine and the refinement come within 0.3 % of the error of an exhaustive search; twice as many gain half of that.
+constexpr float kExtremeCodes[] = {-8.0f, 7.0f, -9.0f, -8.5f, -7.33f, -6.67f, -6.0f, 6.33f, 8.0f};
 
-// The extreme element is given every code it could reasonably have: 7 and -8, the plain choices of either sign, then
-// values that spend range on the small elements (the extreme is clipped) or precision on the large ones. Steps of a
-// third of a code are where finer ones stop paying.
-constexpr float kExtremeCodes[] = {-8.0f, 7.0f,  -7.67f, -7.33f, -7.0f, -6.67f, -6.33f, -6.0f, -5.5f,
-                                   -8.4f, -9.0f, -9.7f,  7.33f,  6.67f, 6.33f,  6.0f,   5.5f,  7.8f, 8.4f};
-
-Coded SearchQ4(const Group& group) {
-  Coded best, candidate;
-  RoundQ4(group, group.extreme / kExtremeCodes[0], &best);
+// The best of those, then twice: its codes, the scale that suits them best, and the codes nearest under that.
+F16 SearchScale(const Group& group) {
+  Choice best = TryScale(group.x, group.extreme / kExtremeCodes[0]);
   for (size_t i = 1; i < std::size(kExtremeCodes); ++i) {
-    RoundQ4(group, group.extreme / kExtremeCodes[i], &candidate);
-    if (candidate.error < best.error) best = candidate;
+    const Choice choice = TryScale(group.x, group.extreme / kExtremeCodes[i]);
+    if (choice.error < best.error) best = choice;
   }
-  for (int round = 0; round < 2; ++round) RefineQ4(group, &best);
-  return best;
+  for (int round = 0; round < 2; ++round) {
+    alignas(64) float codes[kGroup];
+    Round<-8, 7>(group.x, ToFloat(best.scale), codes);
+    const Choice refined = TryScale(group.x, LeastSquaresScale(group.x, codes));
+    if (refined.error < best.error) best = refined;
+  }
+  return best.scale;
 }
 
 void EncodeQ4(const Group& group, uint8_t* values, F16* scale) {
-  if (group.extreme == 0) {
-    memset(values, 0x88, kGroup / 2);
-    *scale = F16{0};
-    return;
-  }
-  const Coded best = SearchQ4(group);
+  *scale = group.extreme == 0 ? F16{0} : SearchScale(group);
+  alignas(64) float codes[kGroup];
+  Round<-8, 7>(group.x, ToFloat(*scale), codes);
   for (int i = 0; i < kGroup / 2; ++i) {
-    const int low = static_cast<int>(best.codes[i]) + 8, high = static_cast<int>(best.codes[i + 16]) + 8;
+    const int low = static_cast<int>(codes[i]) + 8, high = static_cast<int>(codes[i + 16]) + 8;
     values[i] = static_cast<uint8_t>(low | high << 4);
   }
-  *scale = best.scale;
 }
 
 void EncodeQ8(const Group& group, int8_t* values, F16* scale) {

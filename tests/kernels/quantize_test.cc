@@ -97,8 +97,8 @@ TEST(QuantizeQ4, SearchPaysOnWeightsLikeTheModels) {
   plain.squared_value = searched.squared_value;
   RecordProperty("searched", std::to_string(searched.RelativeRms()));
   RecordProperty("plain", std::to_string(plain.RelativeRms()));
-  EXPECT_LT(searched.RelativeRms(), 0.94 * plain.RelativeRms());
-  EXPECT_LT(searched.RelativeRms(), 0.085);
+  EXPECT_LT(searched.RelativeRms(), 0.97 * plain.RelativeRms());
+  EXPECT_LT(searched.RelativeRms(), 0.083) << "an exhaustive search of scales reaches 0.0808";
 }
 
 TEST(QuantizeQ4, CodesExactMultiplesExactlyAndUsesMinusEight) {
