@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "tests/support/safetensors_writer.h"
 #include "tests/support/temp_dir.h"
 
@@ -17,6 +18,11 @@ using test::SafetensorsFile;
 
 absl::StatusOr<SafetensorsHeader> Parse(const std::string& file) {
   return ParseSafetensorsHeader(file, file.size());
+}
+
+template <typename... Parts>
+std::string Header(const Parts&... parts) {
+  return absl::StrCat("{", parts..., "}");
 }
 
 std::string Tensor(const std::string& name, const std::string& dtype, const std::string& shape,
@@ -68,14 +74,13 @@ TEST(SafetensorsTest, AcceptsWhatTheFormatAllows) {
   const Case cases[] = {
       {"{}", 0, 0},
       {"{\"__metadata__\":{\"a\":\"b\",\"c\":\"d\"}}   ", 0, 0},
-      {"{" + Tensor("scalar", "F64", "[]", 0, 8) + "}", 8, 1},
-      {"{" + Tensor("empty", "F32", "[0,7]", 0, 0) + "," + Tensor("x", "U8", "[3]", 0, 3) + "}", 3,
-       2},
-      {"{" + Tensor("second", "BF16", "[2]", 3, 7) + "," + Tensor("first", "I8", "[3]", 0, 3) +
-           "}\n",
+      {Header(Tensor("scalar", "F64", "[]", 0, 8)), 8, 1},
+      {Header(Tensor("empty", "F32", "[0,7]", 0, 0), ",", Tensor("x", "U8", "[3]", 0, 3)), 3, 2},
+      {Header(Tensor("second", "BF16", "[2]", 3, 7), ",", Tensor("first", "I8", "[3]", 0, 3)) +
+           "\n",
        7, 2},
-      {"{" + Tensor("deep", "F16", "[1,1,1,1,1,1,1,2]", 0, 4) + "}", 4, 1},
-      {"{" + Tensor(std::string(512, 'n'), "BOOL", "[1]", 0, 1) + "}", 1, 1},
+      {Header(Tensor("deep", "F16", "[1,1,1,1,1,1,1,2]", 0, 4)), 4, 1},
+      {Header(Tensor(std::string(512, 'n'), "BOOL", "[1]", 0, 1)), 1, 1},
   };
   for (const Case& c : cases) {
     const std::string file = SafetensorsFile(c.header, std::string(c.data, 'x'));
@@ -125,45 +130,41 @@ TEST(SafetensorsTest, RefusesWrongHeadersByName) {
       {"{\"a\":{\"shape\":[1,1,1,1,1,1,1,1,1]}}", 0, {"tensor a: more than 8 dimensions"}},
       {"{\"a\":{\"data_offsets\":[1]}}", 0, {"tensor a: 1 data_offsets, not 2"}},
       {"{\"a\":{\"data_offsets\":[1,2,3]}}", 0, {"tensor a", "unexpected the number 3"}},
-      {"{" + good + "," + good + "}", 8, {"tensor a appears twice"}},
-      {"{" + good + ",\"\\u0061\":{}}", 8, {"tensor a appears twice"}},
+      {Header(good, ",", good), 8, {"tensor a appears twice"}},
+      {Header(good, ",\"\\u0061\":{}"), 8, {"tensor a appears twice"}},
       {"{\"\":{}}", 0, {"a tensor without a name"}},
-      {"{" + Tensor(std::string(513, 'n'), "U8", "[1]", 0, 1) + "}",
+      {Header(Tensor(std::string(513, 'n'), "U8", "[1]", 0, 1)),
        1,
        {"a name of 513 bytes", "at most 512"}},
       {"{\"__metadata__\":{\"a\":1}}", 0, {"header", "unexpected the number 1"}},
       {"{\"__metadata__\":{\"a\":{}}}", 0, {"header", "unexpected an object"}},
       {"{\"__metadata__\":\"a\"}", 0, {"header", "unexpected the string \"a\""}},
       {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, {"two __metadata__"}},
-      {"{" + Tensor("a", "F32", "[2]", 8, 0) + "}",
-       8,
-       {"tensor a", "starts at byte 8 and ends at 0"}},
-      {"{" + Tensor("a", "F32", "[3]", 0, 8) + "}",
+      {Header(Tensor("a", "F32", "[2]", 8, 0)), 8, {"tensor a", "starts at byte 8 and ends at 0"}},
+      {Header(Tensor("a", "F32", "[3]", 0, 8)),
        8,
        {"tensor a", "F32 of shape [3] has 12 bytes", "hold 8"}},
-      {"{" + Tensor("a", "BF16", "[2]", 0, 8) + "}", 8, {"tensor a", "has 4 bytes", "hold 8"}},
-      {"{" + Tensor("a", "F32", "[4294967296,4294967296]", 0, 8) + "}",
+      {Header(Tensor("a", "BF16", "[2]", 0, 8)), 8, {"tensor a", "has 4 bytes", "hold 8"}},
+      {Header(Tensor("a", "F32", "[4294967296,4294967296]", 0, 8)),
        8,
        {"tensor a", "more than 2^64"}},
-      {"{" + Tensor("a", "F64", "[2305843009213693952]", 0, 0) + "}",
+      {Header(Tensor("a", "F64", "[2305843009213693952]", 0, 0)),
        0,
        {"tensor a", "more than 2^64"}},
-      {"{" + Tensor("a", "F32", "[2]", 4, 12) + "}",
-       12,
-       {"tensor a", "starts at byte 4", "ends at 0"}},
-      {"{" + good + "," + Tensor("b", "F32", "[1]", 12, 16) + "}",
+      {Header(Tensor("a", "F32", "[2]", 4, 12)), 12, {"tensor a", "starts at byte 4", "ends at 0"}},
+      {Header(good, ",", Tensor("b", "F32", "[1]", 12, 16)),
        16,
        {"tensor b", "at byte 12", "ends at 8"}},
-      {"{" + good + "," + Tensor("b", "F32", "[2]", 4, 12) + "}",
+      {Header(good, ",", Tensor("b", "F32", "[2]", 4, 12)),
        12,
        {"tensor b", "at byte 4", "ends at 8"}},
-      {"{" + good + "," + Tensor("b", "F32", "[2]", 0, 8) + "}",
+      {Header(good, ",", Tensor("b", "F32", "[2]", 0, 8)),
        8,
        {"tensor b", "at byte 0", "ends at 8"}},
-      {"{" + good + "}", 9, {"end at byte 8", "the file has 9"}},
+      {Header(good), 9, {"end at byte 8", "the file has 9"}},
       {"{}", 1, {"end at byte 0", "the file has 1"}},
-      {"{" + good + "}", 7, {"tensor a", "ends at byte 8", "the file has 7", "cut short"}},
-      {"{" + Tensor("a", "U8", "[18446744073709551615]", 0, UINT64_MAX) + "}",
+      {Header(good), 7, {"tensor a", "ends at byte 8", "the file has 7", "cut short"}},
+      {Header(Tensor("a", "U8", "[18446744073709551615]", 0, UINT64_MAX)),
        8,
        {"tensor a", "18446744073709551615", "the file has 8"}},
       {"{\"a\xff\":{}}", 0, {"not JSON"}},
@@ -193,7 +194,7 @@ TEST(SafetensorsTest, BoundsTheHeaderBeforeReadingIt) {
   const auto cut = Parse(SafetensorsFile("{}", "").substr(0, 9));
   ASSERT_TRUE(absl::IsDataLoss(cut.status())) << cut.status();
   // The bytes may be less than the file, but not less than the header.
-  const std::string whole = SafetensorsFile("{" + Tensor("a", "U8", "[4]", 0, 4) + "}", "wxyz");
+  const std::string whole = SafetensorsFile(Header(Tensor("a", "U8", "[4]", 0, 4)), "wxyz");
   EXPECT_TRUE(ParseSafetensorsHeader({whole.data(), whole.size() - 4}, whole.size()).ok());
   EXPECT_FALSE(ParseSafetensorsHeader({whole.data(), whole.size() - 5}, whole.size()).ok());
 }
