@@ -13,7 +13,7 @@ namespace rill {
 namespace {
 
 constexpr size_t kZone = 256;  // keeps the alignment of the inner device, and outlasts a zmm store or a row tail
-constexpr uint8_t kZoneByte = 0xA5, kFreshByte = 0xFF, kFreedByte = 0xDB;
+constexpr uint8_t kZoneByte = 0xFF, kFreshByte = 0xFF, kFreedByte = 0xDB;
 
 // All kZone bytes are kZoneByte: the first is, and each is equal to the next.
 bool IsIntact(const uint8_t* zone) { return zone[0] == kZoneByte && memcmp(zone, zone + 1, kZone - 1) == 0; }
