@@ -88,7 +88,7 @@ TEST_P(MemoryTest, ExhaustionNamesBothNumbersAndCountsNothing) {
     EXPECT_TRUE(absl::StrContains(data.status().message(), "1000")) << data.status();
   }
   EXPECT_EQ(bare_->allocated_bytes(), 1000u);
-  EXPECT_TRUE(bare_->Allocate(64).ok());
+  EXPECT_TRUE(Buffer::Allocate(*bare_, 64).ok());
 }
 
 TEST_P(MemoryTest, CopiesAndFills) {
