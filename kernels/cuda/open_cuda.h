@@ -8,7 +8,9 @@
 
 namespace rill {
 
+// `sm_budget` is how many of the GPU's multiprocessors Rill may use, so that perception can have the rest; 0 means all.
+// The hardware gives them out in groups (8 on Hopper and Orin): the description of the device says how many it got.
 // NotFound: built without CUDA, or no such device; Unavailable: no driver on this machine.
-absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int index);
+absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int index, int sm_budget = 0);
 
 }  // namespace rill

@@ -1,0 +1,253 @@
+// kernels/cuda/dot.cuh — rows of a weight matrix times a staged activation row.
+//
+// kLanes lanes share a row, lane `sub` takes groups sub, sub + kLanes, ... and the lanes are added as a tree, so the
+// order of a sum depends on the row's length alone: not on the grid, not on the number of multiprocessors.
+#pragma once
+
+#include "kernels/cuda/stage.cuh"
+
+namespace rill::cuda {
+
+inline constexpr int kLanes = 16;                   // 72 groups (2304 inputs) are 4.5 rounds, 128 are 8, 32 are 2
+inline constexpr int kRowsPerWarp = kWarp / kLanes;
+
+// acc + four unsigned bytes of a times four signed bytes of b.
+__device__ inline int Dp4aUnsigned(uint32_t a, uint32_t b, int acc) {
+  asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(acc) : "r"(a), "r"(b));
+  return acc;
+}
+__device__ inline int Dp4aSigned(uint32_t a, uint32_t b, int acc) {
+  asm("dp4a.s32.s32 %0, %1, %2, %0;" : "+r"(acc) : "r"(a), "r"(b));
+  return acc;
+}
+
+// One staged group in registers: inputs 4w .. 4w + 3 are byte w of hi and lo.
+struct GroupInts {
+  uint4 hi0, hi1, lo0, lo1;  // hi0: inputs 0-15, hi1: 16-31
+  float scale;
+  int sum;
+};
+
+__device__ inline GroupInts ReadGroup(const Staged& x, int group) {
+  const uint4* p = reinterpret_cast<const uint4*>(x.q + group * kStagedGroupBytes);
+  const int2 tail = *reinterpret_cast<const int2*>(p + 4);
+  return {p[0], p[1], p[2], p[3], __int_as_float(tail.x), tail.y};
+}
+
+__device__ inline void Q4Word(uint32_t word, uint32_t hi0, uint32_t hi1, uint32_t lo0, uint32_t lo1, int& hi, int& lo) {
+  const uint32_t first = word & 0x0f0f0f0fu, second = (word >> 4) & 0x0f0f0f0fu;
+  hi = Dp4aUnsigned(first, hi0, hi);
+  lo = Dp4aUnsigned(first, lo0, lo);
+  hi = Dp4aUnsigned(second, hi1, hi);
+  lo = Dp4aUnsigned(second, lo1, lo);
+}
+
+// sum over the group of (nibble - 8) * x, without the weights' scale.
+__device__ inline float Q4Group(uint4 w, const GroupInts& x) {
+  int hi = 0, lo = -8 * x.sum;
+  Q4Word(w.x, x.hi0.x, x.hi1.x, x.lo0.x, x.lo1.x, hi, lo);
+  Q4Word(w.y, x.hi0.y, x.hi1.y, x.lo0.y, x.lo1.y, hi, lo);
+  Q4Word(w.z, x.hi0.z, x.hi1.z, x.lo0.z, x.lo1.z, hi, lo);
+  Q4Word(w.w, x.hi0.w, x.hi1.w, x.lo0.w, x.lo1.w, hi, lo);
+  return x.scale * static_cast<float>(hi * 256 + lo);
+}
+
+__device__ inline void Q8Half(uint4 w, uint4 h, uint4 l, int& hi, int& lo) {
+  hi = Dp4aSigned(w.x, h.x, hi);
+  lo = Dp4aSigned(w.x, l.x, lo);
+  hi = Dp4aSigned(w.y, h.y, hi);
+  lo = Dp4aSigned(w.y, l.y, lo);
+  hi = Dp4aSigned(w.z, h.z, hi);
+  lo = Dp4aSigned(w.z, l.z, lo);
+  hi = Dp4aSigned(w.w, h.w, hi);
+  lo = Dp4aSigned(w.w, l.w, lo);
+}
+
+__device__ inline float Q8Group(uint4 first, uint4 second, const GroupInts& x) {
+  int hi = 0, lo = 0;
+  Q8Half(first, x.hi0, x.lo0, hi, lo);
+  Q8Half(second, x.hi1, x.lo1, hi, lo);
+  return x.scale * static_cast<float>(hi * 256 + lo);  // 32 * 127 * 32512 at most: far from 2^31
+}
+
+// R rows of a q4 matrix that meet the same activations; `row[r]` of `m[r]`. Adds this lane's share to sum[r].
+template <int R, int lanes>
+__device__ inline void DotQ4(const MatrixView* const (&m)[R], const int (&row)[R], const Staged& x, int sub,
+                             float (&sum)[R]) {
+  constexpr int kInFlight = R == 1 ? 8 : 5;
+  const int groups = static_cast<int>(GroupsPerRow(m[0]->cols));
+  const uint4* values[R];
+  int64_t scale_row[R];
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    scale_row[r] = static_cast<int64_t>(row[r]) * groups;
+    values[r] = static_cast<const uint4*>(m[r]->values) + scale_row[r];
+  }
+  for (int first = 0; first < groups; first += lanes * kInFlight) {
+    uint4 w[R][kInFlight];
+    float s[R][kInFlight];
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int group = first + u * lanes + sub;
+#pragma unroll
+      for (int r = 0; r < R; ++r) {
+        if (group < groups) {
+          w[r][u] = LoadWeights(values[r] + group);
+          s[r][u] = LoadScale(m[r]->scales, scale_row[r] + group);
+        }
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int group = first + u * lanes + sub;
+      if (group >= groups) break;
+      const GroupInts ints = ReadGroup(x, group);
+#pragma unroll
+      for (int r = 0; r < R; ++r) sum[r] += s[r][u] * Q4Group(w[r][u], ints);
+    }
+  }
+}
+
+template <int lanes>
+__device__ inline float DotQ8(const MatrixView& m, int row, const Staged& x, int sub) {
+  constexpr int kInFlight = 4;
+  const int groups = static_cast<int>(GroupsPerRow(m.cols));
+  const int64_t scale_row = static_cast<int64_t>(row) * groups;
+  const uint4* values = static_cast<const uint4*>(m.values) + 2 * scale_row;
+  float sum = 0;
+  for (int first = 0; first < groups; first += lanes * kInFlight) {
+    uint4 a[kInFlight], b[kInFlight];
+    float s[kInFlight];
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int group = first + u * lanes + sub;
+      if (group < groups) {
+        a[u] = LoadWeights(values + 2 * group);
+        b[u] = LoadWeights(values + 2 * group + 1);
+        s[u] = LoadScale(m.scales, scale_row + group);
+      }
+    }
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int group = first + u * lanes + sub;
+      if (group < groups) sum += s[u] * Q8Group(a[u], b[u], ReadGroup(x, group));
+    }
+  }
+  return sum;
+}
+
+__device__ inline float Bf16Pairs(uint4 w, float4 a, float4 b) {
+  float sum = Bf16Low(w.x) * a.x;
+  sum = fmaf(Bf16High(w.x), a.y, sum);
+  sum = fmaf(Bf16Low(w.y), a.z, sum);
+  sum = fmaf(Bf16High(w.y), a.w, sum);
+  sum = fmaf(Bf16Low(w.z), b.x, sum);
+  sum = fmaf(Bf16High(w.z), b.y, sum);
+  sum = fmaf(Bf16Low(w.w), b.z, sum);
+  return fmaf(Bf16High(w.w), b.w, sum);
+}
+
+template <int lanes>
+__device__ inline float DotBf16(const MatrixView& m, int row, const Staged& x, int sub) {
+  const int K = static_cast<int>(m.cols);
+  const Bf16* values = static_cast<const Bf16*>(m.values) + static_cast<int64_t>(row) * K;
+  float sum = 0;
+  if (K % 8 != 0 || reinterpret_cast<uintptr_t>(m.values) % 16 != 0) {
+    for (int i = sub; i < K; i += lanes) sum = fmaf(ToFloat(values[i]), x.f[i], sum);
+    return sum;
+  }
+  constexpr int kInFlight = 4;
+  const int chunks = K / 8;
+  const float4* f = reinterpret_cast<const float4*>(x.f);
+  for (int first = 0; first < chunks; first += lanes * kInFlight) {
+    uint4 w[kInFlight];
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int chunk = first + u * lanes + sub;
+      if (chunk < chunks) w[u] = LoadWeights(values + 8 * chunk);
+    }
+#pragma unroll
+    for (int u = 0; u < kInFlight; ++u) {
+      const int chunk = first + u * lanes + sub;
+      if (chunk < chunks) sum += Bf16Pairs(w[u], f[2 * chunk], f[2 * chunk + 1]);
+    }
+  }
+  return sum;
+}
+
+template <int lanes>
+__device__ inline float DotF32(const MatrixView& m, int row, const Staged& x, int sub) {
+  const int K = static_cast<int>(m.cols);
+  const float* values = static_cast<const float*>(m.values) + static_cast<int64_t>(row) * K;
+  float sum = 0;
+  for (int i = sub; i < K; i += lanes) sum = fmaf(__ldg(values + i), x.f[i], sum);
+  return sum;
+}
+
+// Row `row` of `m` times x, whole, in every lane of the row's `lanes` lanes. All lanes of the warp take part.
+template <int lanes = kLanes>
+__device__ inline float RowDot(const MatrixView& m, int row, const Staged& x) {
+  const int sub = threadIdx.x % lanes;
+  float sum = 0;
+  switch (m.format) {
+    case WeightFormat::kQ4: {
+      const MatrixView* const ms[1] = {&m};
+      const int rows[1] = {row};
+      float sums[1] = {0};
+      DotQ4<1, lanes>(ms, rows, x, sub, sums);
+      sum = sums[0];
+      break;
+    }
+    case WeightFormat::kQ8: sum = DotQ8<lanes>(m, row, x, sub); break;
+    case WeightFormat::kBf16: sum = DotBf16<lanes>(m, row, x, sub); break;
+    case WeightFormat::kF32: sum = DotF32<lanes>(m, row, x, sub); break;
+  }
+  return LaneSum<lanes>(sum);
+}
+
+// silu(gate . x) * (up . x) for one row of each.
+template <int lanes = kLanes>
+__device__ inline float GluDot(const MatrixView& gate, const MatrixView& up, int row, const Staged& x) {
+  if (gate.format != WeightFormat::kQ4 || up.format != WeightFormat::kQ4) {
+    const float g = RowDot<lanes>(gate, row, x);
+    return Silu(g) * RowDot<lanes>(up, row, x);
+  }
+  const MatrixView* const ms[2] = {&gate, &up};
+  const int rows[2] = {row, row};
+  float sums[2] = {0, 0};
+  DotQ4<2, lanes>(ms, rows, x, threadIdx.x % lanes, sums);
+  return Silu(LaneSum<lanes>(sums[0])) * LaneSum<lanes>(sums[1]);
+}
+
+enum class ExpertPart { kGate, kUp, kDown };
+
+// ExpertsView's own accessors are host functions.
+__device__ inline MatrixView ExpertMatrix(const ExpertsView& x, int e, ExpertPart part) {
+  const ExpertLayout layout = MakeExpertLayout(x.format, x.hidden, x.width);
+  const bool down = part == ExpertPart::kDown;
+  const int64_t rows = down ? x.hidden : x.width, cols = down ? x.width : x.hidden;
+  const char* base = static_cast<const char*>(x.record[e]) +
+                     (down ? layout.down : part == ExpertPart::kUp ? layout.up : layout.gate);
+  return {x.format, rows, cols, base, IsQuantized(x.format) ? base + ScalesOffset(x.format, rows, cols) : nullptr};
+}
+
+// One weight as float32: for walks down a column, and for tiles.
+__device__ inline float WeightAt(const MatrixView& m, int64_t row, int col) {
+  switch (m.format) {
+    case WeightFormat::kF32: return __ldg(static_cast<const float*>(m.values) + row * m.cols + col);
+    case WeightFormat::kBf16: return ToFloat(static_cast<const Bf16*>(m.values)[row * m.cols + col]);
+    case WeightFormat::kQ8: {
+      const int64_t group = row * GroupsPerRow(m.cols) + col / kGroup;
+      return static_cast<float>(static_cast<const int8_t*>(m.values)[group * 32 + col % kGroup]) * LoadScale(m.scales, group);
+    }
+    case WeightFormat::kQ4: {
+      const int64_t group = row * GroupsPerRow(m.cols) + col / kGroup;
+      const int i = col % kGroup;
+      const int byte = __ldg(static_cast<const uint8_t*>(m.values) + group * 16 + i % 16);
+      return static_cast<float>((i < 16 ? byte & 15 : byte >> 4) - 8) * LoadScale(m.scales, group);
+    }
+  }
+  return 0;
+}
+
+}  // namespace rill::cuda

@@ -1,0 +1,136 @@
+// mla_append, mla_decode and mla_prefill.
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/mla_tile.cuh"
+#include "kernels/cuda/table.h"
+#include "kernels/ops/mla_append.h"
+#include "kernels/ops/mla_prefill.h"
+
+namespace rill::cuda {
+namespace {
+
+constexpr int kThreads = kTileThreads;
+
+__global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float* kv, const float* weight, float eps, int64_t position) {
+  __shared__ float scratch[kMaxWarps];
+  const int64_t t = blockIdx.x;
+  AppendRow(a, kv + t * (a.R + a.P), weight, eps, position + t, scratch);
+}
+
+// Grid (columns, H, T).
+__global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
+  __shared__ float shared[kThreads];
+  const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
+  Absorb(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + row * a.R, shared);
+}
+
+// Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
+struct Attend {
+  MlaTask task;
+  const float* q;
+  const float* absorbed;
+  float* partials;
+  int64_t length;
+  int stages;
+};
+
+__device__ float* PartialOf(const Attend& x, int64_t t, int h) {
+  return x.partials + ((t * gridDim.x + blockIdx.x) * x.task.H + h) * PartialFloats(x.task);
+}
+
+__global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
+  __shared__ float shared[kMlaTile + kMaxWarps];
+  const MlaTask& a = x.task;
+  const int64_t t = blockIdx.z, row = t * a.H + blockIdx.y, length = x.length + t;
+  const TileRange tiles = SlotTiles(length, blockIdx.x, gridDim.x);
+  const int64_t end = tiles.end * kMlaTile < length ? tiles.end * kMlaTile : length;
+  AttendPlain(a, x.absorbed + row * a.R, x.q + row * (a.N + a.P) + a.N, tiles.begin * kMlaTile, end,
+              PartialOf(x, t, blockIdx.y), shared);
+}
+
+__global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
+  extern __shared__ __align__(128) char shared[];
+  const MlaTask& a = x.task;
+  const int64_t t = blockIdx.z, length = x.length + t;
+  const int first = blockIdx.y * kTileHeads;
+  AttendTiles(a, x.absorbed + t * a.H * a.R, x.q + t * a.H * (a.N + a.P), first, min(kTileHeads, a.H - first), length,
+              SlotTiles(length, blockIdx.x, gridDim.x), PartialOf(x, t, first), PartialFloats(a), shared, x.stages);
+}
+
+// Grid (1, H, T).
+__global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, float* out) {
+  extern __shared__ __align__(128) char shared[];
+  const int64_t t = blockIdx.z;
+  const int h = blockIdx.y;
+  const int64_t stride = a.H * PartialFloats(a);
+  ExpandHead(a, h, partials + t * n_slots * stride + h * PartialFloats(a), stride, n_slots, 0, a.V,
+             out + (t * a.H + h) * a.V, shared);
+}
+
+template <typename Args>
+MlaTask MakeTask(const Args& args) {
+  const MlaShape& s = args.shape;
+  return {static_cast<int>(s.n_heads), static_cast<int>(s.nope),   static_cast<int>(s.rope), static_cast<int>(s.value),
+          static_cast<int>(s.latent),  args.scale, args.kv_b, args.cache};
+}
+
+// Queries [0, T) whose first sees `length` rows; partials for n_slots each.
+absl::Status Run(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
+                 float* partials, float* out, absl::string_view what) {
+  const unsigned H = a.H, n = static_cast<unsigned>(T);
+  AbsorbKernel<<<dim3(Blocks(a.R, kAbsorbColumns), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
+  const Attend attend = {a, q, absorbed, partials, length, TileSharedBytes(2) <= d.max_shared_bytes() ? 2 : 1};
+  if (FitsTile(a)) {
+    const size_t bytes = TileSharedBytes(attend.stages);
+    RILL_RETURN_IF_ERROR(AllowShared(d, AttendTilesKernel, bytes, what));
+    AttendTilesKernel<<<dim3(n_slots, Blocks(a.H, kTileHeads), n), kThreads, bytes, d.stream()>>>(attend);
+  } else {
+    AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
+  }
+  const size_t bytes = StagedBytes(a.R) + AlignUp(4 * n_slots, 16);
+  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel, bytes, what));
+  ExpandKernel<<<dim3(1, H, n), kThreads, bytes, d.stream()>>>(a, partials, n_slots, out);
+  return d.Launched(what);
+}
+
+}  // namespace
+
+absl::Status MlaAppend(Device& device, const MlaAppendArgs& args) {
+  CudaDevice& d = Cast(device);
+  RILL_RETURN_IF_ERROR(Enter(d, args));
+  MlaTask a = {};
+  a.R = static_cast<int>(args.cache.latent), a.P = static_cast<int>(args.cache.rope);
+  a.cache = args.cache;
+  AppendKernel<<<args.kv.dim[0], kThreads, 0, d.stream()>>>(a, args.kv.f32(), args.weight.f32(), args.eps, args.position);
+  return d.Launched("mla_append");
+}
+
+absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
+  CudaDevice& d = Cast(device);
+  RILL_RETURN_IF_ERROR(Enter(d, args));
+  const MlaTask a = MakeTask(args);
+  const int n_slots = static_cast<int>(std::min<int64_t>(d.sm_count(), CeilDiv(args.length, kMlaTile)));
+  const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
+  RILL_ASSIGN_OR_RETURN(void* scratch,
+                        d.Scratch(absorbed_bytes + sizeof(float) * d.sm_count() * a.H * PartialFloats(a)));
+  float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
+  return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
+}
+
+// One slot a query: the workspace holds an absorbed query and a partial for every (query, head).
+absl::Status MlaPrefill(Device& device, const MlaPrefillArgs& args) {
+  CudaDevice& d = Cast(device);
+  RILL_RETURN_IF_ERROR(Enter(d, args));
+  const MlaTask a = MakeTask(args);
+  const int64_t T = args.q.dim[0];
+  float* absorbed = args.workspace.f32();
+  float* partials = absorbed + T * a.H * a.R;
+  constexpr int64_t kMostQueries = 65535;  // of a grid's third dimension
+  for (int64_t t = 0; t < T; t += kMostQueries) {
+    const int64_t n = std::min(kMostQueries, T - t);
+    RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, absorbed + t * a.H * a.R,
+                             partials + t * a.H * PartialFloats(a), args.out.f32() + t * a.H * a.V, "mla_prefill"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace rill::cuda
