@@ -69,7 +69,7 @@ class IndexReader : public StrictJson {
   static constexpr int kMaxDepth = 16;
 
   bool Skipped(absl::string_view what) {
-    return depth_ > 0 && section_ == Section::kOther ? true : Unexpected(what);
+    return section_ == Section::kOther ? true : Unexpected(what);
   }
   bool Enter() {
     if (depth_ >= 2 && section_ == Section::kWeights) return Unexpected("an object");
@@ -77,7 +77,7 @@ class IndexReader : public StrictJson {
     return true;
   }
   bool Leave() {
-    if (--depth_ == 1) section_ = Section::kOther;
+    --depth_;
     return true;
   }
 

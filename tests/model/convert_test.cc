@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/ops/quantize.h"
 #include "kernels/ref/open_ref.h"
@@ -406,6 +407,75 @@ TEST(ConvertTest, BlocksDoNotChangeTheMatrix) {
   }
 }
 
+// What is wrong with values that were put into an otherwise good [rows, cols] tensor.
+absl::Status EncodeWith(const std::map<int64_t, float>& values, WeightFormat format) {
+  constexpr int64_t kRows = 700, kCols = 250;
+  TempDir in;
+  TinyCheckpoint maker({}, 4);
+  StoredTensor tensor = maker.Random("F32", {kRows, kCols});
+  for (const auto& [index, value] : values) {
+    tensor.bytes.replace(4 * index, 4, reinterpret_cast<const char*>(&value), 4);
+  }
+  test::SafetensorsWriter writer;
+  writer.Add("w", tensor);
+  writer.Write(in / "model.safetensors");
+  const auto checkpoint = Checkpoint::Open(*FileSystem::Posix(), in.path());
+  if (!checkpoint.ok()) return checkpoint.status();
+  ThreadPool pool(2);
+  MatrixEncoder encoder(**checkpoint, pool, 4 * kCols * 600);  // blocks of 600 rows, strips of 262
+  QuantError error;
+  return encoder.Encode(
+      *(*checkpoint)->Find("w"), format, kRows, kCols,
+      [](const void*, size_t) { return absl::OkStatus(); },
+      [](uint64_t) { return absl::OkStatus(); }, &error);
+}
+
+TEST(ConvertTest, BadElementsAreFoundWhereverTheyAre) {
+  const float inf = std::numeric_limits<float>::infinity();
+  for (const int64_t index : {0, 249, 250, 262 * 250, 524 * 250 + 3, 600 * 250, 174'999}) {
+    const absl::Status status = EncodeWith({{index, inf}}, WeightFormat::kQ8);
+    const std::string want = absl::StrCat("element ", index, " (row ", index / 250, ", column ",
+                                          index % 250, ") is infinite");
+    EXPECT_NE(status.message().find(want), absl::string_view::npos) << status << "\n" << want;
+  }
+  // Two in one block, for two threads: the first is named.
+  const absl::Status two = EncodeWith({{10'000, inf}, {149'000, inf}}, WeightFormat::kBf16);
+  EXPECT_NE(two.message().find("element 10000 "), absl::string_view::npos) << two;
+}
+
+TEST(ConvertTest, EveryFormatHoldsItsLargestAndNoMore) {
+  struct Case {
+    WeightFormat format;
+    float largest;
+  };
+  for (const Case& c :
+       {Case{WeightFormat::kF32, std::numeric_limits<float>::max()},
+        Case{WeightFormat::kBf16, BitsToFloat(0x7f7f7fff)}, Case{WeightFormat::kQ8, 127 * 65504.0f},
+        Case{WeightFormat::kQ4, 8 * 65504.0f}}) {
+    for (const float sign : {-1.0f, 1.0f}) {
+      EXPECT_TRUE(EncodeWith({{77, sign * c.largest}}, c.format).ok()) << Name(c.format);
+      const float more = sign * std::nextafter(c.largest, std::numeric_limits<float>::infinity());
+      const absl::Status status = EncodeWith({{77, more}}, c.format);
+      EXPECT_TRUE(absl::IsInvalidArgument(status)) << Name(c.format) << ": " << status;
+      std::vector<float> row(kGroup);
+      row[3] = sign * c.largest;
+      const std::string bytes = Encoded(c.format, row, 1, kGroup);
+      DequantizeRow(BindMatrix(c.format, 1, kGroup, bytes.data()), 0, row.data());
+      EXPECT_NEAR(row[3] / c.largest, sign, 0.005) << Name(c.format);
+    }
+  }
+}
+
+TEST(ConvertTest, HiddenFilesAreNoShards) {
+  TempDir in, out;
+  const TinyCheckpoint checkpoint({}, 1);
+  checkpoint.Write(in.path(), 2);
+  test::WriteFile(in / "._model-00001-of-00002.safetensors", "what macOS leaves on foreign disks");
+  const auto report = Convert(Options(in.path(), out / "m.rill", "bf16"), *FileSystem::Posix());
+  ASSERT_TRUE(report.ok()) << report.status();
+  EXPECT_EQ(report->plan.notes.size(), 1u);
+}
+
 TEST(ConvertTest, TakesTokenizerFilesAlong) {
   TempDir in, out;
   TinyCheckpoint({}, 1).Write(in.path());
@@ -437,7 +507,7 @@ TEST(ConvertTest, TakesTokenizerFilesAlong) {
 
 TEST(ConvertTest, TiedHeadMayOnlyRepeatTheEmbedding) {
   TempDir in, out;
-  TinyCheckpoint checkpoint({.tied = true}, 5);
+  TinyCheckpoint checkpoint({.vocab = 9000, .hidden = 64, .tied = true}, 5);  // > 1 MiB each
   StoredTensor& head = checkpoint.tensors["lm_head.weight"] =
       checkpoint.tensors["model.embed_tokens.weight"];
   checkpoint.Write(in.path());
@@ -446,14 +516,14 @@ TEST(ConvertTest, TiedHeadMayOnlyRepeatTheEmbedding) {
   EXPECT_EQ(report->plan.notes.size(), 2u);
   ExpectConverted(checkpoint.tensors, out / "m.rill", true);
 
-  head.bytes[2 * 777] ^= 1;
+  head.bytes[2 * 570'000] ^= 1;
   checkpoint.Write(in.path());
   std::filesystem::remove(out / "m.rill");
   const auto refused = Convert(Options(in.path(), out / "m.rill", "bf16"), *FileSystem::Posix());
   ASSERT_TRUE(absl::IsInvalidArgument(refused.status())) << refused.status();
   EXPECT_NE(refused.status().message().find("lm_head.weight"), std::string::npos)
       << refused.status();
-  EXPECT_NE(refused.status().message().find("element 777 differs"), std::string::npos)
+  EXPECT_NE(refused.status().message().find("element 570000 differs"), std::string::npos)
       << refused.status();
   EXPECT_TRUE(out.Names().empty());
 }
@@ -823,6 +893,11 @@ std::vector<Fault> Faults() {
        {},
        write(kIndex, "{\"weight_map\":{\"a\":[]}}"),
        {"index.json", "unexpected an array"}},
+      {"index maps to objects",
+       {},
+       write(kIndex, "{\"weight_map\":{\"a\":{}}}"),
+       {"index.json", "after a", "unexpected an object"}},
+      {"index is a number", {}, write(kIndex, "7"), {"index.json", "no weight_map"}},
       {"index is a map itself",
        {},
        write(kIndex, "{\"weight_map\":[\"a\"]}"),
