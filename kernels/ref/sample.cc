@@ -41,20 +41,34 @@ absl::Status Refuse(const float* l, int64_t vocab) {
 // exp(x - max), also when both are infinite.
 float Relative(float x, float max) { return x == max ? 1.0f : std::exp(x - max); }
 
+// A sum of up to a vocabulary of terms, by blocks of 1024: one float32 sum in a row would lose the small terms of the
+// tail, 2e-4 of all probability at 163840 tokens.
+class BlockSum {
+ public:
+  void Add(float x) {
+    block_ += x;
+    if (++n_ % 1024 != 0) return;
+    done_ += block_;
+    block_ = 0;
+  }
+  float value() const { return done_ + block_; }
+
+ private:
+  float done_ = 0, block_ = 0;
+  int64_t n_ = 0;
+};
+
 // Steps 4 to 7: orders the tokens and returns how many are kept; `l` holds logits divided by the temperature and
 // becomes exp(l - largest) for the tokens that survived step 4.
 int64_t Filter(const SampleArgs& args, float* l, int32_t* order, int64_t vocab) {
   int64_t kept = args.top_k == 0 ? vocab : std::min<int64_t>(args.top_k, vocab);
   std::partial_sort(order, order + kept, order + vocab, Descending{l});
   const float max = l[order[0]];
-  float sum = 0;
-  for (int64_t i = 0; i < kept; ++i) sum += l[order[i]] = Relative(l[order[i]], max);
-  if (args.top_p < 1) {
-    float running = 0;
-    for (int64_t i = 0; i < kept; ++i) {
-      running += l[order[i]];
-      if (running >= args.top_p * sum) kept = i + 1;
-    }
+  BlockSum sum, running;
+  for (int64_t i = 0; i < kept; ++i) sum.Add(l[order[i]] = Relative(l[order[i]], max));
+  for (int64_t i = 0; i < kept && args.top_p < 1; ++i) {
+    running.Add(l[order[i]]);
+    if (running.value() >= args.top_p * sum.value()) kept = i + 1;
   }
   while (kept > 1 && l[order[kept - 1]] < args.min_p) --kept;
   return kept;
@@ -62,13 +76,12 @@ int64_t Filter(const SampleArgs& args, float* l, int32_t* order, int64_t vocab) 
 
 // Step 8: `p` are the weights of the kept tokens, not normalised.
 int32_t Draw(const SampleArgs& args, const float* p, const int32_t* order, int64_t kept) {
-  float sum = 0;
-  for (int64_t i = 0; i < kept; ++i) sum += p[order[i]];
-  const float target = PhiloxUniform(args.seed, args.position) * sum;
-  float running = 0;
+  BlockSum sum, running;
+  for (int64_t i = 0; i < kept; ++i) sum.Add(p[order[i]]);
+  const float target = PhiloxUniform(args.seed, args.position) * sum.value();
   for (int64_t i = 0; i < kept; ++i) {
-    running += p[order[i]];
-    if (running > target) return order[i];
+    running.Add(p[order[i]]);
+    if (running.value() > target) return order[i];
   }
   return order[0];  // not reached: the last running sum is `sum`, and u < 1
 }
@@ -83,9 +96,9 @@ int32_t Choose(const SampleArgs& args, float* l, int32_t* order, int64_t vocab) 
 // log softmax of the logits as given, for the token and for the most likely ones.
 void Report(const SampleArgs& args, const float* logits, int32_t* order, int64_t vocab) {
   const float max = *std::max_element(logits, logits + vocab);
-  float sum = 0;
-  for (int64_t i = 0; i < vocab; ++i) sum += Relative(logits[i], max);
-  const float log_sum = std::log(sum);
+  BlockSum sum;
+  for (int64_t i = 0; i < vocab; ++i) sum.Add(Relative(logits[i], max));
+  const float log_sum = std::log(sum.value());
   const auto logprob = [&](int32_t id) { return (logits[id] == max ? 0.0f : logits[id] - max) - log_sum; };
   *args.logprob = logprob(*args.token);
   std::iota(order, order + vocab, 0);

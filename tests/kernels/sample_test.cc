@@ -293,6 +293,49 @@ TEST_P(SampleTest, SurvivesInfiniteLogitsAndTinyTemperatures) {
   EXPECT_EQ(Support({0, -INFINITY, 0}, args), (std::vector<int32_t>{0, 2}));
 }
 
+// Where in [0, 1) a token lies: the cumulative probability before and after it, among those the filters keep, in double.
+std::pair<double, double> Interval(const std::vector<float>& logits, const SampleArgs& args, int32_t token) {
+  std::vector<int32_t> order(logits.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  if (args.top_k > 0) order.resize(args.top_k);
+  const auto weight = [&](int32_t id) { return std::exp((double{logits[id]} - logits[order[0]]) / args.temperature); };
+  double sum = 0, kept = 0, before = 0, after = 0;
+  for (const int32_t id : order) sum += weight(id);
+  for (const int32_t id : order) {
+    if (kept >= args.top_p * sum || weight(id) < args.min_p) break;
+    if (id == token) before = kept;
+    kept += weight(id);
+    if (id == token) after = kept;
+  }
+  return {before / kept, after / kept};
+}
+
+// At the model's vocabulary a device may look at a few tokens only; the draw must not notice. Float32 sums of that many
+// terms are good to 1e-4.
+TEST_P(SampleTest, DrawsFromAWholeVocabularyWhereTheNumberPoints) {
+  RILL_NEEDS_OP(sample);
+  for (const float spread : {0.0f, 1.0f, 4.0f}) {
+    const std::vector<float> logits = random_.Normal(163840, spread);
+    for (const auto& [top_k, top_p, min_p] :
+         {std::tuple{0, 1.0f, 0.0f}, {0, 0.9f, 0.0f}, {0, 1.0f, 0.01f}, {200, 0.95f, 0.001f}}) {
+      SampleArgs args = AtTemperature(0.8f, random_.Bits());
+      args.top_k = top_k;
+      args.top_p = top_p;
+      args.min_p = min_p;
+      for (args.position = 0; args.position < 3; ++args.position) {
+        const Drawn drawn = Draw(logits, args);
+        ASSERT_TRUE(drawn.status.ok()) << drawn.status;
+        const auto [before, after] = Interval(logits, args, drawn.token);
+        const double u = PhiloxUniform(args.seed, args.position);
+        EXPECT_GT(u, before - 1e-4) << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
+        EXPECT_LT(u, after + 1e-4) << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
+        EXPECT_NEAR(drawn.logprob, LogSoftmax(logits, drawn.token), 1e-3);
+      }
+    }
+  }
+}
+
 TEST_P(SampleTest, AllocatesNothing) {
   RILL_NEEDS_OP(sample);
   if (!is_host()) GTEST_SKIP() << "host devices only";
