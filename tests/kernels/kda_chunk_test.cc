@@ -151,11 +151,22 @@ TEST_P(KdaChunkTest, HostDevicesGiveTheBitsOfRepeatedSteps) {
       const KdaRing chunk_ring = MakeRing(rig(), c, R), step_ring = MakeRing(rig(), c, R);
       KdaChunkArgs args = ChunkArgs(c, chunk, Workspace(c));
       args.ring = chunk_ring;
+      std::vector<StateExport> exports;
+      std::vector<TensorView> exported;
+      for (int64_t after = random_.Int(1, 3); after <= T; after += random_.Int(1, 40)) {
+        exported.push_back(rig().Out({c.H, c.K, c.V}));
+        exports.push_back({after, exported.back().data});
+      }
+      args.exports = exports;
       ASSERT_NO_FATAL_FAILURE(Run(&OpTable::kda_chunk, args));
+      size_t next = 0;
       for (int64_t t = 0; t < T; ++t) {
         KdaStepArgs step = StepArgs(c, steps, t);
         step.ring = step_ring;
         ASSERT_NO_FATAL_FAILURE(Run(&OpTable::kda_step, step));
+        if (next == exports.size() || exports[next].after != t + 1) continue;
+        EXPECT_TRUE(SameBits(rig().Read(exported[next]), rig().Read(steps.state))) << "exported after " << t + 1;
+        ++next;
       }
       EXPECT_TRUE(SameBits(rig().Read(chunk.out), rig().Read(steps.out))) << T << " tokens, K = " << K;
       EXPECT_TRUE(SameBits(rig().Read(chunk.state), rig().Read(steps.state))) << T << " tokens, K = " << K;
