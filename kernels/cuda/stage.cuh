@@ -59,21 +59,22 @@ __device__ inline void Stage(const Staged& x, int K, Value value) {
   for (int i = threadIdx.x; i < padded; i += blockDim.x) StageGroup(x, i / kGroup, i < K ? value(i) : 0.0f);
 }
 
-// Stages RmsNorm(row; weight, eps) of a row in device memory that other blocks may have just written.
-__device__ inline void StageNorm(const Staged& x, const float* row, const float* weight, int K, float eps,
-                                 float* scratch) {
+// Stages RmsNorm(value(0 .. K-1); weight, eps). `scratch` holds kMaxWarps floats. The caller puts a barrier behind it.
+template <typename Value>
+__device__ inline void StageNorm(const Staged& x, int K, const float* weight, float eps, float* scratch, Value value) {
   constexpr int kKept = 8;  // elements a thread keeps in registers between the two passes
+  const int beyond = threadIdx.x + kKept * blockDim.x;
   float kept[kKept];
   float sum = 0;
 #pragma unroll
   for (int j = 0; j < kKept; ++j) {
     const int i = threadIdx.x + j * blockDim.x;
-    kept[j] = i < K ? LoadShared(row + i) : 0.0f;
-    sum += kept[j] * kept[j];
+    kept[j] = i < K ? value(i) : 0.0f;
+    sum = fmaf(kept[j], kept[j], sum);
   }
-  for (int i = threadIdx.x + kKept * blockDim.x; i < K; i += blockDim.x) {
-    const float value = LoadShared(row + i);
-    sum += value * value;
+  for (int i = beyond; i < K; i += blockDim.x) {
+    const float v = value(i);
+    sum = fmaf(v, v, sum);
   }
   const float inverse = 1.0f / sqrtf(BlockSum(sum, scratch) / static_cast<float>(K) + eps);
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
@@ -82,8 +83,8 @@ __device__ inline void StageNorm(const Staged& x, const float* row, const float*
     const int i = threadIdx.x + j * blockDim.x;
     if (i < padded) StageGroup(x, i / kGroup, i < K ? kept[j] * inverse * weight[i] : 0.0f);
   }
-  for (int i = threadIdx.x + kKept * blockDim.x; i < padded; i += blockDim.x) {
-    StageGroup(x, i / kGroup, i < K ? LoadShared(row + i) * inverse * weight[i] : 0.0f);
+  for (int i = beyond; i < padded; i += blockDim.x) {
+    StageGroup(x, i / kGroup, i < K ? value(i) * inverse * weight[i] : 0.0f);
   }
 }
 

@@ -23,6 +23,8 @@ const OpTable& Table() {
       .matvec = Matvec,
       .matmul = Matmul,
       .sample = Sample,
+      .make_fused_decoder = MakeFusedDecoder,
+      .fused_decoder_bytes = FusedDecoderBytes,
   };
   return kTable;
 }

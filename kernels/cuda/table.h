@@ -30,4 +30,7 @@ absl::Status Matvec(Device& device, const MatvecArgs& args);
 absl::Status Matmul(Device& device, const MatmulArgs& args);
 absl::Status Sample(Device& device, const SampleArgs& args);
 
+absl::StatusOr<std::unique_ptr<FusedDecoder>> MakeFusedDecoder(Device& device, const DecoderSpec& spec);
+uint64_t FusedDecoderBytes(const DecoderSpec& spec);
+
 }  // namespace rill::cuda

@@ -1,0 +1,109 @@
+// kernels/cuda/decoder_layout.h — what the fused decode step reads: the layers of a model and the session's state as plain
+// structs in device memory, the scratch vectors between the phases, and how many bytes they take.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/ops/fused_decoder.h"
+
+namespace rill::cuda {
+
+inline constexpr int kStepThreads = 512;     // 128 registers a thread, one block a multiprocessor
+inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
+inline constexpr int kMaxSlots = 160;        // partials of the attention: blocks that share the context
+inline constexpr int kMaxInputs = 6;
+inline constexpr int kMaxTopK = 32;
+inline constexpr int kMaxExperts = 1024;
+
+struct StepKda {
+  int H, K, W, rank, C;
+  float scale, norm_eps;
+  MatrixView f_b, g_b;
+  const float* conv[3];     // [C, W] of q, k, v
+  const float *a_log, *dt_bias, *o_norm;
+  float* state;             // [H, K, K]
+  float* tail;              // [3C, W - 1]
+  float *ring_k, *ring_u, *ring_g, *conv_ring;  // null when there is no ring
+  int64_t ring_tokens;
+};
+
+struct StepMla {
+  MlaShape shape;
+  float scale, norm_eps;
+  const float* kv_norm;
+  MatrixView kv_b;
+  MlaCacheView cache;
+};
+
+struct StepMoe {
+  RouterActivation activation;
+  int top_k, n_groups, topk_groups;
+  bool renormalize;
+  float scaling;
+  MatrixView router;
+  const float* router_bias;
+  ExpertsView experts;
+};
+
+// The matrices that meet the layer's normed input, one after the other in the projection vector.
+struct StepInputs {
+  MatrixView weight[kMaxInputs];
+  int offset[kMaxInputs];   // in the projection vector
+  int end[kMaxInputs];      // row pairs up to and with this matrix
+  int count;
+};
+
+struct alignas(16) StepLayer {
+  bool is_kda, is_moe;
+  bool needs_f, needs_q;    // which staged forms the layer's weights want (any of them)
+  const float *input_norm, *post_norm;
+  StepInputs inputs;
+  MatrixView o;
+  StepKda kda;
+  StepMla mla;
+  GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
+  StepMoe moe;
+};
+
+// Vectors between phases, all float32.
+struct StepScratch {
+  float* x;          // [D] residual stream
+  float* projected;  // inputs of the mixer
+  float* mixed;      // output of the mixer, [C] or [H * V]
+  float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
+  float* logits;     // [E] of the router
+  float* activated;  // [top_k, width], then the shared expert's, or the dense block's
+  float* absorbed;   // [H, R]
+  float* partials;   // [kMaxSlots, H, R + 2]
+};
+
+struct StepParams {
+  const StepLayer* layers;
+  int n_layers, hidden, vocab;
+  float norm_eps;
+  MatrixView embedding, lm_head;
+  const float* final_norm;
+  float* logits;
+  StepScratch scratch;
+  unsigned* barrier;         // arrivals so far, never reset
+  unsigned barrier_base;     // its value when this step begins
+  int stages;                // of the attention tile in shared memory
+  int staged_bytes;          // of the staged hidden vector
+  int32_t token;
+  int64_t position;
+};
+
+// Sizes in floats.
+struct ScratchSizes {
+  uint64_t x, projected, mixed, squares, logits, activated, absorbed, partials;
+};
+
+// Unimplemented names the first property of the spec that the fused step does not cover.
+absl::Status CheckSpec(const DecoderSpec& spec);
+ScratchSizes MeasureScratch(const DecoderSpec& spec);
+uint64_t ScratchBytes(const ScratchSizes& sizes);
+StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
+StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state);
+int CountBarriers(const DecoderSpec& spec);
+
+}  // namespace rill::cuda
