@@ -102,7 +102,7 @@ struct Isa {
 
   // short_conv.inl.h, kda.inl.h
   void (*short_conv)(const ConvChannels&);
-  void (*kda_run)(const KdaHead&);
+  void (*kda_run)(const KdaHead&, float* scratch);
   void (*kda_replay)(const KdaReplayHead&);
 
   // mla.inl.h

@@ -14,12 +14,12 @@ namespace {
 
 constexpr int64_t kColumns = 64;  // the least a worker takes: four cache lines of every state row
 
-// f(head, begin, end) over all value columns of all heads, in parallel.
+// f(head, begin, end, scratch) over all value columns of all heads, in parallel.
 template <typename F>
 void ForColumns(CpuDevice& device, int64_t H, int64_t V, F&& f) {
-  device.pool()->For(H * V, std::min(V, kColumns), [&](int64_t begin, int64_t end, int) {
+  device.pool()->For(H * V, std::min(V, kColumns), [&](int64_t begin, int64_t end, int worker) {
     for (int64_t h = begin / V; h * V < end; ++h) {
-      f(h, std::max(begin - h * V, int64_t{0}), std::min(end - h * V, V));
+      f(h, std::max(begin - h * V, int64_t{0}), std::min(end - h * V, V), device.scratch(worker));
     }
   });
 }
@@ -82,8 +82,8 @@ void CopyColumns(const KdaHead& head, int64_t h, void* target) {
 absl::Status KdaStep(Device& device, const KdaStepArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
-  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end) {
-    cpu.isa().kda_run(MakeHead(args, h, begin, end));
+  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
+    cpu.isa().kda_run(MakeHead(args, h, begin, end), scratch);
   });
   return absl::OkStatus();
 }
@@ -91,15 +91,15 @@ absl::Status KdaStep(Device& device, const KdaStepArgs& args) {
 absl::Status KdaChunk(Device& device, const KdaChunkArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
-  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end) {
+  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
     const KdaHead head = MakeHead(args, h, begin, end);
     int64_t done = 0;
     for (const StateExport& target : args.exports) {
-      cpu.isa().kda_run(Slice(head, done, target.after));
+      cpu.isa().kda_run(Slice(head, done, target.after), scratch);
       CopyColumns(head, h, target.state);
       done = target.after;
     }
-    if (done < head.T) cpu.isa().kda_run(Slice(head, done, head.T));
+    if (done < head.T) cpu.isa().kda_run(Slice(head, done, head.T), scratch);
   });
   return absl::OkStatus();
 }
@@ -108,7 +108,7 @@ absl::Status KdaReplay(Device& device, const KdaReplayArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
   const int64_t H = args.state.dim[0], K = args.state.dim[1], V = args.state.dim[2], R = args.ring.k.dim[0];
-  ForColumns(cpu, H, V, [&](int64_t h, int64_t begin, int64_t end) {
+  ForColumns(cpu, H, V, [&](int64_t h, int64_t begin, int64_t end, float*) {
     cpu.isa().kda_replay({args.n, K, V, begin, end, args.state.f32() + h * K * V, args.ring.k.f32() + h * K,
                           args.ring.u.f32() + h * V, args.ring.g.f32() + h * K, H * K, H * V, R, args.position % R});
   });

@@ -5,7 +5,7 @@
 
 namespace rill::RILL_SIMD_NAMESPACE {
 
-inline constexpr int64_t kPanelRows = 8, kRun = 512, kTokenBlock = 96;
+inline constexpr int64_t kPanelRows = 8, kRun = 384, kTokenBlock = 96;
 static_assert(kPanelRows % kTileRows == 0 && kPanelRows * kRun + kTokenBlock * kPanelRows * 16 <= cpu::kScratchFloats);
 
 RILL_INLINE const float* Row(const Rows& x, int64_t t) {
@@ -37,6 +37,21 @@ RILL_INLINE void MatmulPanel(const Weights& w, int64_t row, int64_t n_rows, cons
   }
 }
 
+// Sums of a panel, two tokens at a time, to rows [row, row + n_rows) of the output.
+RILL_INLINE void StorePanel(const float* sums, const Rows& x, int64_t first, int64_t n_tokens, int64_t row,
+                            int64_t n_rows, float* y, int64_t y_stride, bool accumulate) {
+  static_assert(kPanelRows == 8 && kTokenBlock % 2 == 0);
+  float both[16];
+  for (int64_t t = 0; t < n_tokens; ++t) {
+    if (t % 2 == 0) SumEach(sums + t * kPanelRows * 16, both);
+    float* out = y + (x.index == nullptr ? first + t : x.index[first + t]) * y_stride + row;
+    for (int64_t r = 0; r < n_rows; ++r) {
+      const float sum = both[t % 2 * kPanelRows + r];
+      out[r] = accumulate ? out[r] + sum : sum;
+    }
+  }
+}
+
 void Matmul(const Weights& w, int64_t begin, int64_t end, const Rows& x, float* y, int64_t y_stride, bool accumulate,
             float* scratch) {
   float* panel = scratch;
@@ -46,13 +61,7 @@ void Matmul(const Weights& w, int64_t begin, int64_t end, const Rows& x, float* 
     for (int64_t row = begin; row < end; row += kPanelRows) {
       const int64_t n_rows = end - row < kPanelRows ? end - row : kPanelRows;
       ForFormat(w, [&]<WeightFormat F>() { MatmulPanel<F>(w, row, n_rows, x, first, n_tokens, panel, sums); });
-      for (int64_t t = 0; t < n_tokens; ++t) {
-        float* out = y + (x.index == nullptr ? first + t : x.index[first + t]) * y_stride + row;
-        for (int64_t r = 0; r < n_rows; ++r) {
-          const float sum = Sum(Load(sums + (t * kPanelRows + r) * 16));
-          out[r] = accumulate ? out[r] + sum : sum;
-        }
-      }
+      StorePanel(sums, x, first, n_tokens, row, n_rows, y, y_stride, accumulate);
     }
   }
 }

@@ -52,12 +52,11 @@ RILL_INLINE void ScoreTile(const float* rows, int64_t stride, int64_t n, float s
   const float* inputs[kTileCols];
   for (int c = 0; c < n_cols; ++c) inputs[c] = queries + c * stride;
   for (int64_t t = 0; t < n; t += kTileRows) {
-    float sums[kTileCols * kTileRows * 16];
-    DotTileOf(n_cols, rows + t * stride, stride, inputs, stride, 0, sums, kTileRows, true);
+    float vecs[(kTileCols * kTileRows + 15) / 16 * 256], sums[(kTileCols * kTileRows + 15) / 16 * 16];
+    DotTileOf(n_cols, rows + t * stride, stride, inputs, stride, 0, vecs, kTileRows, true);
+    for (int i = 0; i < n_cols * kTileRows; i += 16) SumEach(vecs + 16 * i, sums + i);
     for (int c = 0; c < n_cols; ++c) {
-      for (int r = 0; r < kTileRows; ++r) {
-        scores[c * kSplit + t + r] = scale * Sum(Load(sums + (c * kTileRows + r) * 16));
-      }
+      for (int r = 0; r < kTileRows; ++r) scores[c * kSplit + t + r] = scale * sums[c * kTileRows + r];
     }
   }
 }

@@ -10,6 +10,7 @@
 //   Zero() Set(x) Load(p) LoadN(p, n) Store(p, v) StoreN(p, v, n)      n in 1..15: the other lanes are zero / untouched
 //   Add Sub Mul Div Sqrt     Fma(a, b, c) = a * b + c     Max(a, b) = a > b ? a : b     Min(a, b) = a < b ? a : b
 //   Sum(v)       lanes i + (i+8), then + (i+4), + (i+2), + (i+1)
+//   SumEach(vecs, sums)      Sum of each of sixteen Vecs that follow each other in memory
 //   Largest(v)   of lanes without NaN
 //   TimesPow2(v, n)          v * 2^n for whole n in [-160, 160], rounded once
 //   LoadBf16(p) LoadBf16N(p, n) StoreBf16(p, v) StoreBf16N(p, v, n)    round to nearest even, NaN stays NaN
@@ -33,4 +34,12 @@
 #include "kernels/cpu/simd_neon.h"
 #else
 #include "kernels/cpu/simd_generic.h"
+#endif
+
+#if !defined(RILL_SIMD_AVX512)
+namespace rill::RILL_SIMD_NAMESPACE {
+RILL_INLINE void SumEach(const float* vecs, float* sums) {
+  for (int i = 0; i < 16; ++i) sums[i] = Sum(Load(vecs + 16 * i));
+}
+}  // namespace rill::RILL_SIMD_NAMESPACE
 #endif

@@ -39,6 +39,29 @@ RILL_INLINE float Sum(Vec a) {
   const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
+
+// Sixteen Sums at once, the folds of two vectors sharing a register: each level of Sum halves the registers instead of
+// the lanes in use. The selections name quarters of a zmm, then floats of a quarter.
+RILL_INLINE __m512 FoldEight(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
+}
+RILL_INLINE __m512 FoldFour(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+}
+RILL_INLINE __m512 FoldTwo(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x44), _mm512_shuffle_ps(a, b, 0xee));
+}
+RILL_INLINE __m512 FoldOne(__m512 a, __m512 b) {
+  return _mm512_add_ps(_mm512_shuffle_ps(a, b, 0x88), _mm512_shuffle_ps(a, b, 0xdd));
+}
+RILL_INLINE void SumEach(const float* vecs, float* sums) {
+  __m512 fold[8];
+  for (int i = 0; i < 8; ++i) fold[i] = FoldEight(_mm512_loadu_ps(vecs + 16 * i), _mm512_loadu_ps(vecs + 16 * i + 128));
+  for (int i = 0; i < 4; ++i) fold[i] = FoldFour(fold[i], fold[i + 4]);  // quarters: vectors i, i + 8, i + 4, i + 12
+  const __m512 total = FoldOne(FoldTwo(fold[0], fold[1]), FoldTwo(fold[2], fold[3]));
+  _mm512_storeu_ps(sums, _mm512_shuffle_f32x4(total, total, 0xd8));
+}
+
 RILL_INLINE float Largest(Vec a) { return _mm512_reduce_max_ps(a.v); }
 
 RILL_INLINE Vec TimesPow2(Vec a, Vec n) { return {_mm512_scalef_ps(a.v, n.v)}; }
