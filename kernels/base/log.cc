@@ -30,7 +30,8 @@ void SetLogSink(LogSink sink, void* user, LogLevel min_level) {
 
 void Log(LogLevel level, std::string_view component, std::string_view message) {
   if (static_cast<int>(level) < current_min_level.load(std::memory_order_relaxed)) return;
-  absl::ReaderMutexLock lock(&sink_mutex);  // readers: one slow sink call does not hold up the other threads
+  absl::ReaderMutexLock lock(
+      &sink_mutex);  // readers: one slow sink call does not hold up the other threads
   if (current_sink != nullptr) current_sink(current_user, level, component, message);
 }
 

@@ -12,11 +12,14 @@
 namespace rill {
 namespace {
 
-constexpr size_t kZone = 256;  // keeps the alignment of the inner device, and outlasts a zmm store or a row tail
+constexpr size_t kZone =
+    256;  // keeps the alignment of the inner device, and outlasts a zmm store or a row tail
 constexpr uint8_t kZoneByte = 0xFF, kFreshByte = 0xFF, kFreedByte = 0xDB;
 
 // All kZone bytes are kZoneByte: the first is, and each is equal to the next.
-bool IsIntact(const uint8_t* zone) { return zone[0] == kZoneByte && memcmp(zone, zone + 1, kZone - 1) == 0; }
+bool IsIntact(const uint8_t* zone) {
+  return zone[0] == kZoneByte && memcmp(zone, zone + 1, kZone - 1) == 0;
+}
 
 class GuardedDevice final : public Device {
  public:
@@ -31,10 +34,18 @@ class GuardedDevice final : public Device {
   uint64_t allocated_bytes() const override;
   uint64_t peak_allocated_bytes() const override;
 
-  absl::Status CopyIn(void* to, const void* from, size_t bytes) override { return inner_->CopyIn(to, from, bytes); }
-  absl::Status CopyOut(void* to, const void* from, size_t bytes) override { return inner_->CopyOut(to, from, bytes); }
-  absl::Status CopyOn(void* to, const void* from, size_t bytes) override { return inner_->CopyOn(to, from, bytes); }
-  absl::Status Fill(void* to, uint8_t byte, size_t bytes) override { return inner_->Fill(to, byte, bytes); }
+  absl::Status CopyIn(void* to, const void* from, size_t bytes) override {
+    return inner_->CopyIn(to, from, bytes);
+  }
+  absl::Status CopyOut(void* to, const void* from, size_t bytes) override {
+    return inner_->CopyOut(to, from, bytes);
+  }
+  absl::Status CopyOn(void* to, const void* from, size_t bytes) override {
+    return inner_->CopyOn(to, from, bytes);
+  }
+  absl::Status Fill(void* to, uint8_t byte, size_t bytes) override {
+    return inner_->Fill(to, byte, bytes);
+  }
 
   absl::Status Synchronize() override;
   absl::Status fault() const override { return inner_->fault(); }
@@ -76,10 +87,10 @@ class GuardedDevice final : public Device {
   absl::Status verdict_ ABSL_GUARDED_BY(mutex_);
 };
 
-#define RILL_GUARD_OP(name, Args)                                          \
-  absl::Status Guarded_##name(Device& device, const Args& args) {          \
-    auto& guarded = static_cast<GuardedDevice&>(device);                   \
-    return guarded.Run(#name, guarded.inner_ops().name, args);             \
+#define RILL_GUARD_OP(name, Args)                                 \
+  absl::Status Guarded_##name(Device& device, const Args& args) { \
+    auto& guarded = static_cast<GuardedDevice&>(device);          \
+    return guarded.Run(#name, guarded.inner_ops().name, args);    \
   }
 RILL_FOR_EACH_OP(RILL_GUARD_OP)
 #undef RILL_GUARD_OP
@@ -94,8 +105,9 @@ GuardedDevice::GuardedDevice(std::unique_ptr<Device> inner) : inner_(std::move(i
 absl::StatusOr<void*> GuardedDevice::Allocate(size_t bytes) {
   const auto padded = CheckedAdd(bytes, 2 * kZone);
   if (!padded) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat("device ", info().name, ": no memory for ", bytes, " bytes, ", allocated_bytes(), " in use"));
+    return absl::ResourceExhaustedError(absl::StrCat("device ", info().name, ": no memory for ",
+                                                     bytes, " bytes, ", allocated_bytes(),
+                                                     " in use"));
   }
   RILL_ASSIGN_OR_RETURN(void* memory, inner_->Allocate(*padded));
   uint8_t* data = static_cast<uint8_t*>(memory) + kZone;
@@ -116,8 +128,9 @@ void GuardedDevice::Free(void* data, size_t bytes) {
     const auto it = blocks_.find(static_cast<uint8_t*>(data));
     if (it == blocks_.end() || it->second.bytes != bytes) {
       if (verdict_.ok()) {
-        verdict_ = absl::InternalError(absl::StrCat("guarded device ", info().name, ": free of ", bytes, " bytes, ",
-                                                    it == blocks_.end() ? "no such buffer" : "another size was given"));
+        verdict_ = absl::InternalError(
+            absl::StrCat("guarded device ", info().name, ": free of ", bytes, " bytes, ",
+                         it == blocks_.end() ? "no such buffer" : "another size was given"));
       }
       return;
     }
@@ -157,9 +170,9 @@ void GuardedDevice::CheckZones(absl::string_view when, const uint8_t* data, cons
   for (int64_t offset = -zone; offset < bytes + zone; ++offset) {
     if (offset == 0) offset = bytes;
     if (data[offset] == kZoneByte) continue;
-    verdict_ = absl::InternalError(absl::StrCat("guarded device ", info().name, ": after ", when, ": buffer ",
-                                                block.number, " of ", block.bytes, " bytes was overrun at byte ",
-                                                offset));
+    verdict_ = absl::InternalError(absl::StrCat("guarded device ", info().name, ": after ", when,
+                                                ": buffer ", block.number, " of ", block.bytes,
+                                                " bytes was overrun at byte ", offset));
     return;
   }
 }
@@ -168,7 +181,8 @@ void GuardedDevice::CheckZones(absl::string_view when, const uint8_t* data, cons
 
 absl::StatusOr<std::unique_ptr<Device>> GuardDevice(std::unique_ptr<Device> inner) {
   if (!inner->is_host()) {
-    return absl::InvalidArgumentError(absl::StrCat("device ", inner->info().name, ": only host devices can be guarded"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("device ", inner->info().name, ": only host devices can be guarded"));
   }
   return std::make_unique<GuardedDevice>(std::move(inner));
 }

@@ -11,8 +11,8 @@
 namespace rill {
 namespace {
 
-constexpr size_t kAlignment = 64;                // a cache line and a zmm register
-constexpr size_t kMappingThreshold = 1u << 20;   // below it a mapping wastes more than it saves
+constexpr size_t kAlignment = 64;               // a cache line and a zmm register
+constexpr size_t kMappingThreshold = 1u << 20;  // below it a mapping wastes more than it saves
 
 bool IsMapping(size_t bytes) { return bytes >= kMappingThreshold; }
 
@@ -23,7 +23,8 @@ void* AllocateMapping(size_t bytes) {
 
 void* AllocateSmall(size_t bytes) {
   void* data = nullptr;
-  if (posix_memalign(&data, kAlignment, AlignUp(bytes == 0 ? 1 : bytes, kAlignment)) != 0) return nullptr;
+  if (posix_memalign(&data, kAlignment, AlignUp(bytes == 0 ? 1 : bytes, kAlignment)) != 0)
+    return nullptr;
   return data;
 }
 
@@ -32,8 +33,9 @@ void* AllocateSmall(size_t bytes) {
 absl::StatusOr<void*> HostDevice::Allocate(size_t bytes) {
   void* data = IsMapping(bytes) ? AllocateMapping(bytes) : AllocateSmall(bytes);
   if (data == nullptr) {
-    return absl::ResourceExhaustedError(absl::StrCat("device ", info().name, ": no host memory for ", bytes,
-                                                     " bytes, ", allocated_bytes(), " bytes in use"));
+    return absl::ResourceExhaustedError(absl::StrCat("device ", info().name,
+                                                     ": no host memory for ", bytes, " bytes, ",
+                                                     allocated_bytes(), " bytes in use"));
   }
   Count(bytes);
   return data;

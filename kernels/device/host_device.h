@@ -1,6 +1,7 @@
 // kernels/device/host_device.h — memory and copies for devices whose operators work on host memory.
 //
-// `ref` and `cpu` derive from it and add info(), ops() and, where they have one, a pool. Thread-safe.
+// `ref` and `cpu` derive from it and add info(), ops() and, where they have one, a pool.
+// Thread-safe.
 #pragma once
 
 #include <atomic>
@@ -13,8 +14,9 @@ class HostDevice : public Device {
  public:
   bool is_host() const final { return true; }
 
-  // From 1 MiB on, memory is an anonymous mapping of its own: pages nobody touches cost nothing, and they go back to
-  // the system on Free. ResourceExhausted names the bytes asked for and those in use; nothing is counted then.
+  // From 1 MiB on, memory is an anonymous mapping of its own: pages nobody touches cost nothing,
+  // and they go back to the system on Free. ResourceExhausted names the bytes asked for and those
+  // in use; nothing is counted then.
   absl::StatusOr<void*> Allocate(size_t bytes) final;
   void Free(void* data, size_t bytes) final;
 
@@ -26,7 +28,9 @@ class HostDevice : public Device {
   absl::Status CopyOn(void* device_dst, const void* device_src, size_t bytes) final;
   absl::Status Fill(void* device_dst, uint8_t byte, size_t bytes) final;
 
-  absl::Status Synchronize() final { return absl::OkStatus(); }  // operators have finished when they return
+  absl::Status Synchronize() final {
+    return absl::OkStatus();
+  }  // operators have finished when they return
   absl::Status fault() const final { return absl::OkStatus(); }
 
  private:

@@ -12,15 +12,17 @@ namespace rill {
 namespace {
 
 absl::Status UnknownDevice(std::string_view name) {
-  return absl::NotFoundError(absl::StrCat("device \"", absl::string_view(name.data(), name.size()),
-                                          "\": unknown; the devices are \"ref\", \"cpu\", \"cuda\" and \"cuda:N\""));
+  return absl::NotFoundError(
+      absl::StrCat("device \"", absl::string_view(name.data(), name.size()),
+                   "\": unknown; the devices are \"ref\", \"cpu\", \"cuda\" and \"cuda:N\""));
 }
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view name, int n_threads) {
   if (n_threads < 0) {
-    return absl::InvalidArgumentError(absl::StrCat("n_threads is ", n_threads, ", expected 0 or more"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("n_threads is ", n_threads, ", expected 0 or more"));
   }
   if (name == "ref") return OpenRefDevice();
   if (name == "cpu") return OpenCpuDevice(n_threads);
@@ -29,7 +31,8 @@ absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view name, int n_
   if (!absl::ConsumePrefix(&index, "cuda:")) return UnknownDevice(name);
   int number = 0;
   const auto [end, error] = std::from_chars(index.data(), index.data() + index.size(), number);
-  if (error != std::errc() || end != index.data() + index.size() || number < 0) return UnknownDevice(name);
+  if (error != std::errc() || end != index.data() + index.size() || number < 0)
+    return UnknownDevice(name);
   return OpenCudaDevice(number);
 }
 

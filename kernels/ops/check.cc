@@ -22,7 +22,9 @@ std::string ShapeText(const int64_t* dims, int rank) {
   return absl::StrCat("[", absl::StrJoin(absl::MakeConstSpan(dims, rank), ", "), "]");
 }
 
-bool IsAligned(const void* data, uint64_t alignment) { return reinterpret_cast<uintptr_t>(data) % alignment == 0; }
+bool IsAligned(const void* data, uint64_t alignment) {
+  return reinterpret_cast<uintptr_t>(data) % alignment == 0;
+}
 
 bool FitsInMemory(const TensorView& view) {
   uint64_t bytes = SizeOf(view.dtype);
@@ -36,26 +38,32 @@ bool FitsInMemory(const TensorView& view) {
 
 bool Overlap(const TensorView& a, const TensorView& b) {
   if (a.empty() || b.empty()) return false;
-  const uintptr_t a_begin = reinterpret_cast<uintptr_t>(a.data), b_begin = reinterpret_cast<uintptr_t>(b.data);
+  const uintptr_t a_begin = reinterpret_cast<uintptr_t>(a.data),
+                  b_begin = reinterpret_cast<uintptr_t>(b.data);
   return a_begin < b_begin + b.bytes() && b_begin < a_begin + a.bytes();
 }
 
 absl::Status OverlapError(absl::string_view a_field, const TensorView& a, absl::string_view b_field,
                           const TensorView& b) {
-  return Invalid(a_field, "its ", a.bytes(), " bytes overlap the ", b.bytes(), " bytes of ", b_field);
+  return Invalid(a_field, "its ", a.bytes(), " bytes overlap the ", b.bytes(), " bytes of ",
+                 b_field);
 }
 
 }  // namespace
 
 absl::Status CheckRank(absl::string_view field, const TensorView& view, DType dtype, int rank) {
   if (view.data == nullptr) return Invalid(field, "absent");
-  if (view.dtype != dtype) return Invalid(field, "type ", View(Name(view.dtype)), ", expected ", View(Name(dtype)));
+  if (view.dtype != dtype)
+    return Invalid(field, "type ", View(Name(view.dtype)), ", expected ", View(Name(dtype)));
   if (view.rank != rank) return Invalid(field, "rank ", view.rank, ", expected ", rank);
   for (int i = 0; i < rank; ++i) {
-    if (view.dim[i] < 1) return Invalid(field, "dimension ", i, " is ", view.dim[i], ", expected at least 1");
+    if (view.dim[i] < 1)
+      return Invalid(field, "dimension ", i, " is ", view.dim[i], ", expected at least 1");
   }
-  if (!FitsInMemory(view)) return Invalid(field, "shape ", ShapeText(view.dim, rank), " passes 2^63 bytes");
-  if (!IsAligned(view.data, SizeOf(dtype))) return Invalid(field, "address is no multiple of ", SizeOf(dtype));
+  if (!FitsInMemory(view))
+    return Invalid(field, "shape ", ShapeText(view.dim, rank), " passes 2^63 bytes");
+  if (!IsAligned(view.data, SizeOf(dtype)))
+    return Invalid(field, "address is no multiple of ", SizeOf(dtype));
   return absl::OkStatus();
 }
 
@@ -65,13 +73,15 @@ absl::Status CheckShape(absl::string_view field, const TensorView& view, DType d
   RILL_RETURN_IF_ERROR(CheckRank(field, view, dtype, rank));
   for (int i = 0; i < rank; ++i) {
     if (view.dim[i] != dims.begin()[i]) {
-      return Invalid(field, "shape ", ShapeText(view.dim, rank), ", expected ", ShapeText(dims.begin(), rank));
+      return Invalid(field, "shape ", ShapeText(view.dim, rank), ", expected ",
+                     ShapeText(dims.begin(), rank));
     }
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckF32(absl::string_view field, const TensorView& view, std::initializer_list<int64_t> dims) {
+absl::Status CheckF32(absl::string_view field, const TensorView& view,
+                      std::initializer_list<int64_t> dims) {
   return CheckShape(field, view, DType::kF32, dims);
 }
 
@@ -85,44 +95,57 @@ absl::Status CheckWorkspace(absl::string_view field, const TensorView& view, uin
   return absl::OkStatus();
 }
 
-absl::Status CheckMatrix(absl::string_view field, const MatrixView& matrix, int64_t rows, int64_t cols) {
+absl::Status CheckMatrix(absl::string_view field, const MatrixView& matrix, int64_t rows,
+                         int64_t cols) {
   if (matrix.values == nullptr) return Invalid(field, "absent");
-  if (matrix.format > WeightFormat::kQ4) return Invalid(field, "unknown format ", static_cast<int>(matrix.format));
+  if (matrix.format > WeightFormat::kQ4)
+    return Invalid(field, "unknown format ", static_cast<int>(matrix.format));
   if (matrix.rows < 1 || (rows != 0 && matrix.rows != rows)) {
-    return Invalid(field, matrix.rows, " rows, expected ", rows == 0 ? "at least " : "", rows == 0 ? 1 : rows);
+    return Invalid(field, matrix.rows, " rows, expected ", rows == 0 ? "at least " : "",
+                   rows == 0 ? 1 : rows);
   }
   if (matrix.cols < 1 || (cols != 0 && matrix.cols != cols)) {
-    return Invalid(field, matrix.cols, " columns, expected ", cols == 0 ? "at least " : "", cols == 0 ? 1 : cols);
+    return Invalid(field, matrix.cols, " columns, expected ", cols == 0 ? "at least " : "",
+                   cols == 0 ? 1 : cols);
   }
   if (IsQuantized(matrix.format) != (matrix.scales != nullptr)) {
     return Invalid(field, "format ", View(Name(matrix.format)),
                    matrix.scales == nullptr ? " without scales" : " with scales");
   }
-  const uint64_t alignment = matrix.format == WeightFormat::kF32 ? 4 : matrix.format == WeightFormat::kBf16 ? 2 : 1;
-  if (!IsAligned(matrix.values, alignment)) return Invalid(field, "values address is no multiple of ", alignment);
+  const uint64_t alignment = matrix.format == WeightFormat::kF32    ? 4
+                             : matrix.format == WeightFormat::kBf16 ? 2
+                                                                    : 1;
+  if (!IsAligned(matrix.values, alignment))
+    return Invalid(field, "values address is no multiple of ", alignment);
   if (!IsAligned(matrix.scales, 2)) return Invalid(field, "scales address is no multiple of 2");
   return absl::OkStatus();
 }
 
-absl::Status CheckCache(absl::string_view field, const MlaCacheView& cache, int64_t latent, int64_t rope) {
+absl::Status CheckCache(absl::string_view field, const MlaCacheView& cache, int64_t latent,
+                        int64_t rope) {
   if (cache.pages == nullptr) return Invalid(field, "page table absent");
   if (cache.dtype != DType::kF32 && cache.dtype != DType::kBf16) {
     return Invalid(field, "type ", View(Name(cache.dtype)), ", expected f32 or bf16");
   }
-  if (cache.latent != latent) return Invalid(field, "latent is ", cache.latent, ", expected ", latent);
+  if (cache.latent != latent)
+    return Invalid(field, "latent is ", cache.latent, ", expected ", latent);
   if (cache.rope != rope) return Invalid(field, "rope is ", cache.rope, ", expected ", rope);
   if (cache.layer_offset % SizeOf(cache.dtype) != 0) {
-    return Invalid(field, "layer_offset ", cache.layer_offset, " is no multiple of ", SizeOf(cache.dtype));
+    return Invalid(field, "layer_offset ", cache.layer_offset, " is no multiple of ",
+                   SizeOf(cache.dtype));
   }
   return absl::OkStatus();
 }
 
-absl::Status CheckExports(absl::string_view field, absl::Span<const StateExport> exports, int64_t n_tokens) {
+absl::Status CheckExports(absl::string_view field, absl::Span<const StateExport> exports,
+                          int64_t n_tokens) {
   int64_t previous = 0;
   for (size_t i = 0; i < exports.size(); ++i) {
     const int64_t after = exports[i].after;
-    if (after <= previous) return Invalid(field, "entry ", i, " is after ", after, ", expected more than ", previous);
-    if (after > n_tokens) return Invalid(field, "entry ", i, " is after ", after, ", expected at most ", n_tokens);
+    if (after <= previous)
+      return Invalid(field, "entry ", i, " is after ", after, ", expected more than ", previous);
+    if (after > n_tokens)
+      return Invalid(field, "entry ", i, " is after ", after, ", expected at most ", n_tokens);
     if (exports[i].state == nullptr) return Invalid(field, "entry ", i, " has no target");
     previous = after;
   }
@@ -141,18 +164,20 @@ absl::Status CheckFinite(absl::string_view field, float value) {
 }
 
 absl::Status CheckPositive(absl::string_view field, float value) {
-  if (!(std::isfinite(value) && value > 0)) return Invalid(field, value, ", expected a finite number above 0");
+  if (!(std::isfinite(value) && value > 0))
+    return Invalid(field, value, ", expected a finite number above 0");
   return absl::OkStatus();
 }
 
-absl::Status CheckDisjoint(absl::string_view a_field, const TensorView& a, absl::string_view b_field,
-                           const TensorView& b) {
+absl::Status CheckDisjoint(absl::string_view a_field, const TensorView& a,
+                           absl::string_view b_field, const TensorView& b) {
   return Overlap(a, b) ? OverlapError(a_field, a, b_field, b) : absl::OkStatus();
 }
 
-absl::Status CheckSameOrDisjoint(absl::string_view a_field, const TensorView& a, absl::string_view b_field,
-                                 const TensorView& b) {
-  return a.data != b.data && Overlap(a, b) ? OverlapError(a_field, a, b_field, b) : absl::OkStatus();
+absl::Status CheckSameOrDisjoint(absl::string_view a_field, const TensorView& a,
+                                 absl::string_view b_field, const TensorView& b) {
+  return a.data != b.data && Overlap(a, b) ? OverlapError(a_field, a, b_field, b)
+                                           : absl::OkStatus();
 }
 
 }  // namespace rill

@@ -30,7 +30,8 @@ absl::Status CheckMla(const MlaFields& names, const Args& args, int64_t length) 
   RILL_RETURN_IF_ERROR(CheckCache(names.cache, args.cache, shape.latent, shape.rope));
   RILL_RETURN_IF_ERROR(CheckF32(names.out, args.out, {T, shape.n_heads, shape.value}));
   RILL_RETURN_IF_ERROR(CheckDisjoint(names.out, args.out, names.q, args.q));
-  RILL_RETURN_IF_ERROR(CheckWorkspace(names.workspace, args.workspace, MlaWorkspaceBytes(shape, T, length)));
+  RILL_RETURN_IF_ERROR(
+      CheckWorkspace(names.workspace, args.workspace, MlaWorkspaceBytes(shape, T, length)));
   RILL_RETURN_IF_ERROR(CheckDisjoint(names.workspace, args.workspace, names.q, args.q));
   return CheckDisjoint(names.workspace, args.workspace, names.out, args.out);
 }

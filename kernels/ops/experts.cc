@@ -8,7 +8,8 @@ namespace rill {
 namespace {
 
 absl::Status CheckView(const ExpertsView& experts, int64_t top_k) {
-  if (experts.record == nullptr) return absl::InvalidArgumentError("experts.experts: record table absent");
+  if (experts.record == nullptr)
+    return absl::InvalidArgumentError("experts.experts: record table absent");
   if (experts.format > WeightFormat::kQ4) {
     return absl::InvalidArgumentError(
         absl::StrCat("experts.experts: unknown format ", static_cast<int>(experts.format)));
@@ -32,16 +33,19 @@ absl::Status Check(const ExpertsArgs& args) {
   RILL_RETURN_IF_ERROR(CheckDisjoint("experts.out", args.out, "experts.x", args.x));
   RILL_RETURN_IF_ERROR(CheckDisjoint("experts.out", args.out, "experts.ids", args.ids));
   RILL_RETURN_IF_ERROR(CheckDisjoint("experts.out", args.out, "experts.weights", args.weights));
-  RILL_RETURN_IF_ERROR(CheckWorkspace(
-      "experts.workspace", args.workspace,
-      ExpertsWorkspaceBytes(T, static_cast<int>(top_k), experts.n_experts, experts.hidden, experts.width)));
+  RILL_RETURN_IF_ERROR(
+      CheckWorkspace("experts.workspace", args.workspace,
+                     ExpertsWorkspaceBytes(T, static_cast<int>(top_k), experts.n_experts,
+                                           experts.hidden, experts.width)));
   RILL_RETURN_IF_ERROR(CheckDisjoint("experts.workspace", args.workspace, "experts.x", args.x));
   return CheckDisjoint("experts.workspace", args.workspace, "experts.out", args.out);
 }
 
-// For the T * top_k rows of (token, expert): gate and up (width each) and the expert's answer (hidden), float32, each
-// plane on a 64-byte boundary; then the rows sorted by expert and where each expert's run begins, i32.
-uint64_t ExpertsWorkspaceBytes(int64_t n_tokens, int top_k, int n_experts, int64_t hidden, int64_t width) {
+// For the T * top_k rows of (token, expert): gate and up (width each) and the expert's answer
+// (hidden), float32, each plane on a 64-byte boundary; then the rows sorted by expert and where
+// each expert's run begins, i32.
+uint64_t ExpertsWorkspaceBytes(int64_t n_tokens, int top_k, int n_experts, int64_t hidden,
+                               int64_t width) {
   const uint64_t rows = static_cast<uint64_t>(n_tokens) * top_k;
   const uint64_t wide = AlignUp(rows * width * sizeof(float), 64);
   const uint64_t answer = AlignUp(rows * hidden * sizeof(float), 64);

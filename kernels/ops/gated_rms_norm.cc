@@ -12,8 +12,10 @@ absl::Status Check(const GatedRmsNormArgs& args) {
   RILL_RETURN_IF_ERROR(CheckF32("gated_rms_norm.gate", args.gate, {T, H, V}));
   RILL_RETURN_IF_ERROR(CheckF32("gated_rms_norm.weight", args.weight, {V}));
   RILL_RETURN_IF_ERROR(CheckF32("gated_rms_norm.out", args.out, {T, H, V}));
-  RILL_RETURN_IF_ERROR(CheckSameOrDisjoint("gated_rms_norm.out", args.out, "gated_rms_norm.x", args.x));
-  RILL_RETURN_IF_ERROR(CheckDisjoint("gated_rms_norm.out", args.out, "gated_rms_norm.gate", args.gate));
+  RILL_RETURN_IF_ERROR(
+      CheckSameOrDisjoint("gated_rms_norm.out", args.out, "gated_rms_norm.x", args.x));
+  RILL_RETURN_IF_ERROR(
+      CheckDisjoint("gated_rms_norm.out", args.out, "gated_rms_norm.gate", args.gate));
   return CheckDisjoint("gated_rms_norm.out", args.out, "gated_rms_norm.weight", args.weight);
 }
 

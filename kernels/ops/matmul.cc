@@ -5,8 +5,8 @@
 namespace rill {
 
 absl::Status Check(const MatmulArgs& args) {
-  constexpr ProjectionFields kNames = {"matmul.x", "matmul.projections", "matmul.projections.weight",
-                                       "matmul.projections.out"};
+  constexpr ProjectionFields kNames = {"matmul.x", "matmul.projections",
+                                       "matmul.projections.weight", "matmul.projections.out"};
   return CheckProjections(kNames, args.x, args.projections);
 }
 

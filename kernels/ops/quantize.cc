@@ -36,11 +36,13 @@ Group LoadGroup(const float* source, int64_t n) {
 // The nearest float16 that is finite, as stored and as the value the kernels will see.
 F16 StoredScale(float scale) { return ToF16(std::clamp(scale, -65504.0f, 65504.0f)); }
 
-// A group's codes, as floats, under `scale`: the nearest integer, ties to even, limited to [kLowest, kHighest].
+// A group's codes, as floats, under `scale`: the nearest integer, ties to even, limited to
+// [kLowest, kHighest].
 //
-// Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum's bits are those of the constant plus the integer. The
-// limits are applied to the bits: they order like the floats they are, and every target has integer vectors for it,
-// where a comparison of floats would be a branch for each element.
+// Adding 1.5 * 2^23 leaves no bits for a fraction, so the sum's bits are those of the constant plus
+// the integer. The limits are applied to the bits: they order like the floats they are, and every
+// target has integer vectors for it, where a comparison of floats would be a branch for each
+// element.
 template <int kLowest, int kHighest>
 inline void Round(const float* x, float scale, float* codes) {
   constexpr float kMagic = 12582912.0f;
@@ -82,7 +84,8 @@ float LeastSquaresScale(const float* x, const float* codes) {
   return norm == 0 ? 0.0f : Sum(xc) / norm;
 }
 
-// A scale as it will be stored, and the error of the group when its codes are the nearest under that scale.
+// A scale as it will be stored, and the error of the group when its codes are the nearest under
+// that scale.
 struct Choice {
   F16 scale;
   float error;
@@ -95,12 +98,14 @@ Choice TryScale(const float* x, float scale) {
   return {stored, SquaredError(x, codes, ToFloat(stored))};
 }
 
-// The extreme element is given every code it could reasonably have: -8 and 7, the plain choices of either sign, then
-// values that spend more range on the small elements (the extreme is clipped) or less. On normally distributed weights
-// these nine and the refinement come within 0.3 % of the error of an exhaustive search; twice as many gain half of that.
+// The extreme element is given every code it could reasonably have: -8 and 7, the plain choices of
+// either sign, then values that spend more range on the small elements (the extreme is clipped) or
+// less. On normally distributed weights these nine and the refinement come within 0.3 % of the
+// error of an exhaustive search; twice as many gain half of that.
 constexpr float kExtremeCodes[] = {-8.0f, 7.0f, -9.0f, -8.5f, -7.33f, -6.67f, -6.0f, 6.33f, 8.0f};
 
-// The best of those, then twice: its codes, the scale that suits them best, and the codes nearest under that.
+// The best of those, then twice: its codes, the scale that suits them best, and the codes nearest
+// under that.
 F16 SearchScale(const Group& group) {
   Choice best = TryScale(group.x, group.extreme / kExtremeCodes[0]);
   for (size_t i = 1; i < std::size(kExtremeCodes); ++i) {
@@ -133,7 +138,8 @@ void EncodeQ8(const Group& group, int8_t* values, F16* scale) {
   for (int i = 0; i < kGroup; ++i) values[i] = static_cast<int8_t>(codes[i]);
 }
 
-void QuantizeGroups(WeightFormat format, const float* source, int64_t n_rows, int64_t cols, char* values, F16* scales) {
+void QuantizeGroups(WeightFormat format, const float* source, int64_t n_rows, int64_t cols,
+                    char* values, F16* scales) {
   const int64_t groups = GroupsPerRow(cols);
   const uint64_t group_bytes = RowBytes(format, kGroup);
   for (int64_t row = 0; row < n_rows; ++row) {
@@ -151,7 +157,8 @@ void QuantizeGroups(WeightFormat format, const float* source, int64_t n_rows, in
 
 }  // namespace
 
-void QuantizeRows(WeightFormat format, const float* source, int64_t n_rows, int64_t cols, void* values, void* scales) {
+void QuantizeRows(WeightFormat format, const float* source, int64_t n_rows, int64_t cols,
+                  void* values, void* scales) {
   const int64_t n = n_rows * cols;
   switch (format) {
     case WeightFormat::kF32:
@@ -162,7 +169,8 @@ void QuantizeRows(WeightFormat format, const float* source, int64_t n_rows, int6
       return;
     case WeightFormat::kQ8:
     case WeightFormat::kQ4:
-      QuantizeGroups(format, source, n_rows, cols, static_cast<char*>(values), static_cast<F16*>(scales));
+      QuantizeGroups(format, source, n_rows, cols, static_cast<char*>(values),
+                     static_cast<F16*>(scales));
       return;
   }
 }
@@ -175,7 +183,9 @@ void DequantizeRow(const MatrixView& matrix, int64_t row, float* out) {
   }
 }
 
-double QuantError::RelativeRms() const { return squared_value == 0 ? 0 : std::sqrt(squared_error / squared_value); }
+double QuantError::RelativeRms() const {
+  return squared_value == 0 ? 0 : std::sqrt(squared_error / squared_value);
+}
 
 void QuantError::Add(absl::Span<const float> exact, absl::Span<const float> coded) {
   for (size_t i = 0; i < exact.size(); ++i) {

@@ -7,16 +7,19 @@ namespace rill {
 namespace {
 
 absl::Status CheckChoice(const RouterArgs& args, int64_t E) {
-  if (args.activation != RouterActivation::kSigmoid && args.activation != RouterActivation::kSoftmax) {
+  if (args.activation != RouterActivation::kSigmoid &&
+      args.activation != RouterActivation::kSoftmax) {
     return absl::InvalidArgumentError(
         absl::StrCat("router.activation: unknown value ", static_cast<int>(args.activation)));
   }
   RILL_RETURN_IF_ERROR(CheckRange("router.n_groups", args.n_groups, 1, E));
   if (E % args.n_groups != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("router.n_groups: ", args.n_groups, " does not divide ", E));
+    return absl::InvalidArgumentError(
+        absl::StrCat("router.n_groups: ", args.n_groups, " does not divide ", E));
   }
   RILL_RETURN_IF_ERROR(CheckRange("router.topk_groups", args.topk_groups, 1, args.n_groups));
-  RILL_RETURN_IF_ERROR(CheckRange("router.top_k", args.top_k, 1, args.topk_groups * (E / args.n_groups)));
+  RILL_RETURN_IF_ERROR(
+      CheckRange("router.top_k", args.top_k, 1, args.topk_groups * (E / args.n_groups)));
   return CheckFinite("router.scaling", args.scaling);
 }
 

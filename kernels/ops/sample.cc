@@ -12,7 +12,8 @@ namespace {
 // Written so that a NaN does not fit either.
 absl::Status CheckBetween(absl::string_view field, float value, float lowest, float highest) {
   if (value >= lowest && value <= highest) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, ": ", value, ", expected ", lowest, " to ", highest));
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": ", value, ", expected ", lowest, " to ", highest));
 }
 
 absl::Status CheckParameters(const SampleArgs& args) {
@@ -34,8 +35,8 @@ absl::Status CheckLists(const SampleArgs& args, int64_t vocab) {
   for (const TokenBias& bias : args.bias) {
     RILL_RETURN_IF_ERROR(CheckRange("sample.bias.id", bias.id, 0, vocab - 1));
     if (!(bias.value < INFINITY)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("sample.bias.value: ", bias.value, " for token ", bias.id, ", expected finite or -inf"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "sample.bias.value: ", bias.value, " for token ", bias.id, ", expected finite or -inf"));
     }
   }
   for (const TokenCount& seen : args.window) {
@@ -53,18 +54,24 @@ absl::Status Check(const SampleArgs& args) {
   RILL_RETURN_IF_ERROR(CheckRange("sample.logits size", vocab, 1, INT32_MAX));
   RILL_RETURN_IF_ERROR(CheckParameters(args));
   RILL_RETURN_IF_ERROR(CheckLists(args, vocab));
-  RILL_RETURN_IF_ERROR(CheckWorkspace("sample.workspace", args.workspace, SampleWorkspaceBytes(vocab)));
-  RILL_RETURN_IF_ERROR(CheckDisjoint("sample.workspace", args.workspace, "sample.logits", args.logits));
+  RILL_RETURN_IF_ERROR(
+      CheckWorkspace("sample.workspace", args.workspace, SampleWorkspaceBytes(vocab)));
+  RILL_RETURN_IF_ERROR(
+      CheckDisjoint("sample.workspace", args.workspace, "sample.logits", args.logits));
   if (args.token == nullptr) return absl::InvalidArgumentError("sample.token: absent");
   if (args.logprob == nullptr) return absl::InvalidArgumentError("sample.logprob: absent");
   if (args.top_ids.size() != args.top_logprobs.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("sample.top_logprobs: ", args.top_logprobs.size(),
-                                                   " places, expected ", args.top_ids.size(), " as in top_ids"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("sample.top_logprobs: ", args.top_logprobs.size(), " places, expected ",
+                     args.top_ids.size(), " as in top_ids"));
   }
   return CheckRange("sample.top_ids size", args.top_ids.size(), 0, vocab);
 }
 
-// The working logits (f32), the order of the tokens (i32), and a copy of logits for devices that must bring them over.
-uint64_t SampleWorkspaceBytes(int64_t vocab) { return 3 * AlignUp(static_cast<uint64_t>(vocab) * 4, 64); }
+// The working logits (f32), the order of the tokens (i32), and a copy of logits for devices that
+// must bring them over.
+uint64_t SampleWorkspaceBytes(int64_t vocab) {
+  return 3 * AlignUp(static_cast<uint64_t>(vocab) * 4, 64);
+}
 
 }  // namespace rill

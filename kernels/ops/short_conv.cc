@@ -10,7 +10,8 @@ absl::Status CheckRing(const ShortConvArgs& args, int64_t C) {
   if (args.ring.empty()) return absl::OkStatus();
   RILL_RETURN_IF_ERROR(CheckRank("short_conv.ring", args.ring, DType::kF32, 2));
   RILL_RETURN_IF_ERROR(CheckF32("short_conv.ring", args.ring, {args.ring.dim[0], C}));
-  RILL_RETURN_IF_ERROR(CheckRange("short_conv.position", args.position, 0, INT64_MAX - args.x.dim[0]));
+  RILL_RETURN_IF_ERROR(
+      CheckRange("short_conv.position", args.position, 0, INT64_MAX - args.x.dim[0]));
   RILL_RETURN_IF_ERROR(CheckDisjoint("short_conv.ring", args.ring, "short_conv.x", args.x));
   RILL_RETURN_IF_ERROR(CheckDisjoint("short_conv.ring", args.ring, "short_conv.tail", args.tail));
   return CheckDisjoint("short_conv.ring", args.ring, "short_conv.out", args.out);

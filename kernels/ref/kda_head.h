@@ -1,5 +1,5 @@
-// kernels/ref/kda_head.h — one head of one KDA token, shared by kda_step, kda_chunk and kda_replay so that their bits
-// agree. S is [K, V]; sums over K run in ascending order.
+// kernels/ref/kda_head.h — one head of one KDA token, shared by kda_step, kda_chunk and kda_replay
+// so that their bits agree. S is [K, V]; sums over K run in ascending order.
 #pragma once
 
 #include <algorithm>
@@ -35,7 +35,8 @@ inline void Read(const float* x, const float* S, int64_t K, int64_t V, float* y)
   }
 }
 
-inline void Advance(const float* k, const float* u, const float* g, int64_t K, int64_t V, float* S) {
+inline void Advance(const float* k, const float* u, const float* g, int64_t K, int64_t V,
+                    float* S) {
   Decay(g, K, V, S);
   Write(k, u, K, V, S);
 }
@@ -56,15 +57,20 @@ inline void StepHead(const KdaHeadToken& token, int64_t K, int64_t V, float* S, 
   for (int64_t j = 0; j < V; ++j) token.out[j] *= token.scale;
 }
 
-// Token t of a call, all heads. Args is KdaStepArgs or KdaChunkArgs; `record` asks for its slot of the ring.
+// Token t of a call, all heads. Args is KdaStepArgs or KdaChunkArgs; `record` asks for its slot of
+// the ring.
 template <typename Args>
 void StepToken(const Args& args, int64_t t, bool record) {
   const int64_t H = args.state.dim[0], K = args.state.dim[1], V = args.state.dim[2];
   float u[kMaxHeadDim];
   for (int64_t h = 0; h < H; ++h) {
     const int64_t row = t * H + h;
-    const KdaHeadToken token = {args.scale,          args.beta.f32()[row],    args.q.f32() + row * K,
-                                args.k.f32() + row * K, args.v.f32() + row * V, args.g.f32() + row * K,
+    const KdaHeadToken token = {args.scale,
+                                args.beta.f32()[row],
+                                args.q.f32() + row * K,
+                                args.k.f32() + row * K,
+                                args.v.f32() + row * V,
+                                args.g.f32() + row * K,
                                 args.out.f32() + row * V};
     StepHead(token, K, V, args.state.f32() + h * K * V, u);
     if (!record) continue;

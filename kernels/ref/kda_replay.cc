@@ -13,8 +13,8 @@ absl::Status KdaReplay(Device&, const KdaReplayArgs& args) {
   for (int64_t t = args.position; t < args.position + args.n; ++t) {
     for (int64_t h = 0; h < H; ++h) {
       const int64_t row = t % R * H + h;
-      Advance(args.ring.k.f32() + row * K, args.ring.u.f32() + row * V, args.ring.g.f32() + row * K, K, V,
-              args.state.f32() + h * K * V);
+      Advance(args.ring.k.f32() + row * K, args.ring.u.f32() + row * V, args.ring.g.f32() + row * K,
+              K, V, args.state.f32() + h * K * V);
     }
   }
   return absl::OkStatus();

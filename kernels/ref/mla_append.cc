@@ -24,7 +24,8 @@ absl::Status MlaAppend(Device&, const MlaAppendArgs& args) {
   for (int64_t t = 0; t < T; ++t) {
     const float* kv = args.kv.f32() + t * (R + P);
     const float rms = RootMeanSquare(kv, R, args.eps);
-    for (int64_t r = 0; r < R; ++r) Store(args.cache, args.position + t, r, kv[r] / rms * weight[r]);
+    for (int64_t r = 0; r < R; ++r)
+      Store(args.cache, args.position + t, r, kv[r] / rms * weight[r]);
     for (int64_t p = R; p < R + P; ++p) Store(args.cache, args.position + t, p, kv[p]);
   }
   return absl::OkStatus();

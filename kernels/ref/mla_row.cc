@@ -17,11 +17,13 @@ struct Running {
 
 float CacheValue(const MlaCacheView& cache, int64_t token, int64_t i) {
   const void* row = cache.row(token);
-  return cache.dtype == DType::kBf16 ? ToFloat(static_cast<const Bf16*>(row)[i]) : static_cast<const float*>(row)[i];
+  return cache.dtype == DType::kBf16 ? ToFloat(static_cast<const Bf16*>(row)[i])
+                                     : static_cast<const float*>(row)[i];
 }
 
 // q~ = W_K^T q, n ascending; rows [first, first + N) of kv_b are W_K.
-void AbsorbQuery(const MatrixView& kv_b, int64_t first, const float* q, int64_t N, float* absorbed) {
+void AbsorbQuery(const MatrixView& kv_b, int64_t first, const float* q, int64_t N,
+                 float* absorbed) {
   std::fill(absorbed, absorbed + kv_b.cols, 0.0f);
   float weights[kGroup];
   for (int64_t n = 0; n < N; ++n) {
@@ -59,7 +61,8 @@ void Combine(const Running& split, int64_t R, Running* total) {
   const float keep = std::exp(total->max - max), take = std::exp(split.max - max);
   total->max = max;
   total->sum = total->sum * keep + split.sum * take;
-  for (int64_t r = 0; r < R; ++r) total->latent[r] = total->latent[r] * keep + split.latent[r] * take;
+  for (int64_t r = 0; r < R; ++r)
+    total->latent[r] = total->latent[r] * keep + split.latent[r] * take;
 }
 
 void AttendHead(const MlaRow& row, int64_t h) {
@@ -82,7 +85,8 @@ void AttendHead(const MlaRow& row, int64_t h) {
     Combine(split, R, &total);
   }
   for (int64_t r = 0; r < R; ++r) total.latent[r] /= total.sum;
-  for (int64_t v = 0; v < V; ++v) row.out[h * V + v] = RowDot(row.kv_b, kv_row + N + v, total.latent);
+  for (int64_t v = 0; v < V; ++v)
+    row.out[h * V + v] = RowDot(row.kv_b, kv_row + N + v, total.latent);
 }
 
 }  // namespace

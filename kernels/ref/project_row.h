@@ -1,4 +1,5 @@
-// kernels/ref/project_row.h — one activation row through several matrices, shared by matvec and matmul.
+// kernels/ref/project_row.h — one activation row through several matrices, shared by matvec and
+// matmul.
 #pragma once
 
 #include "kernels/ops/matvec.h"
@@ -6,7 +7,8 @@
 
 namespace rill::ref {
 
-inline void ProjectRow(const TensorView& x, absl::Span<const Projection> projections, bool accumulate, int64_t t) {
+inline void ProjectRow(const TensorView& x, absl::Span<const Projection> projections,
+                       bool accumulate, int64_t t) {
   for (const Projection& projection : projections) {
     const int64_t N = projection.weight.rows;
     float* out = projection.out.f32() + t * N;

@@ -17,14 +17,19 @@ void Softmax(float* s, int64_t E) {
   for (int64_t e = 0; e < E; ++e) s[e] /= sum;
 }
 
-// Choosing for one token. Nothing is stored: a group's score and rank are worked out where they are asked for.
+// Choosing for one token. Nothing is stored: a group's score and rank are worked out where they are
+// asked for.
 class Choice {
  public:
   Choice(const RouterArgs& args, const float* scores, int64_t E)
-      : args_(args), scores_(scores), bias_(args.bias.f32()), E_(E), group_size_(E / args.n_groups) {}
+      : args_(args),
+        scores_(scores),
+        bias_(args.bias.f32()),
+        E_(E),
+        group_size_(E / args.n_groups) {}
 
-  // The allowed expert with the largest c that is not among the first n of `taken`; the lower index on a tie. A NaN
-  // never wins against a number, and there is always an answer.
+  // The allowed expert with the largest c that is not among the first n of `taken`; the lower index
+  // on a tie. A NaN never wins against a number, and there is always an answer.
   int32_t Best(const int32_t* taken, int n) const {
     int64_t best = -1;
     for (int64_t e = 0; e < E_; ++e) {

@@ -32,17 +32,20 @@ void BiasAndPenalize(const SampleArgs& args, float* l) {
 
 absl::Status Refuse(const float* l, int64_t vocab) {
   const auto n_nan = std::count_if(l, l + vocab, [](float x) { return std::isnan(x); });
-  if (n_nan > 0) return absl::InvalidArgumentError(absl::StrCat("sample.logits: ", n_nan, " of ", vocab, " are NaN"));
+  if (n_nan > 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("sample.logits: ", n_nan, " of ", vocab, " are NaN"));
   const auto n_forbidden = std::count(l, l + vocab, -INFINITY);
   if (n_forbidden < vocab) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("sample.logits: ", n_forbidden, " of ", vocab, " are -inf"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("sample.logits: ", n_forbidden, " of ", vocab, " are -inf"));
 }
 
 // exp(x - max), also when both are infinite.
 float Relative(float x, float max) { return x == max ? 1.0f : std::exp(x - max); }
 
-// A sum of up to a vocabulary of terms, by blocks of 1024: one float32 sum in a row would lose the small terms of the
-// tail, 2e-4 of all probability at 163840 tokens.
+// A sum of up to a vocabulary of terms, by blocks of 1024: one float32 sum in a row would lose the
+// small terms of the tail, 2e-4 of all probability at 163840 tokens.
 class BlockSum {
  public:
   void Add(float x) {
@@ -58,8 +61,8 @@ class BlockSum {
   int64_t n_ = 0;
 };
 
-// Steps 4 to 7: orders the tokens and returns how many are kept; `l` holds logits divided by the temperature and
-// becomes exp(l - largest) for the tokens that survived step 4.
+// Steps 4 to 7: orders the tokens and returns how many are kept; `l` holds logits divided by the
+// temperature and becomes exp(l - largest) for the tokens that survived step 4.
 int64_t Filter(const SampleArgs& args, float* l, int32_t* order, int64_t vocab) {
   int64_t kept = args.top_k == 0 ? vocab : std::min<int64_t>(args.top_k, vocab);
   std::partial_sort(order, order + kept, order + vocab, Descending{l});
@@ -99,7 +102,9 @@ void Report(const SampleArgs& args, const float* logits, int32_t* order, int64_t
   BlockSum sum;
   for (int64_t i = 0; i < vocab; ++i) sum.Add(Relative(logits[i], max));
   const float log_sum = std::log(sum.value());
-  const auto logprob = [&](int32_t id) { return (logits[id] == max ? 0.0f : logits[id] - max) - log_sum; };
+  const auto logprob = [&](int32_t id) {
+    return (logits[id] == max ? 0.0f : logits[id] - max) - log_sum;
+  };
   *args.logprob = logprob(*args.token);
   std::iota(order, order + vocab, 0);
   std::partial_sort(order, order + args.top_ids.size(), order + vocab, Descending{logits});
@@ -116,7 +121,8 @@ absl::Status Sample(Device&, const SampleArgs& args) {
   const int64_t vocab = args.logits.dim[0];
   const float* logits = args.logits.f32();
   float* l = args.workspace.f32();
-  int32_t* order = reinterpret_cast<int32_t*>(args.workspace.as<char>() + AlignUp(vocab * sizeof(float), 64));
+  int32_t* order =
+      reinterpret_cast<int32_t*>(args.workspace.as<char>() + AlignUp(vocab * sizeof(float), 64));
   std::copy(logits, logits + vocab, l);
   BiasAndPenalize(args, l);
   RILL_RETURN_IF_ERROR(Refuse(l, vocab));

@@ -1,4 +1,5 @@
-// kernels/ref/scalar.h — the scalar functions and sums the operators share. Sums run in ascending order in float32.
+// kernels/ref/scalar.h — the scalar functions and sums the operators share. Sums run in ascending
+// order in float32.
 #pragma once
 
 #include <cmath>

@@ -1,4 +1,5 @@
-// kernels/ref/table.h — every operator of the reference device. One .cc each; shapes and formulas are in kernels/ops.
+// kernels/ref/table.h — every operator of the reference device. One .cc each; shapes and formulas
+// are in kernels/ops.
 #pragma once
 
 #include "absl/status/status.h"

@@ -27,14 +27,16 @@ TEST(AddCheck, NamesTheFieldThatDoesNotFit) {
   const AddArgs good = {F32View(memory.data(), 2, 3), F32View(memory.data() + 6, 2, 3)};
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "add.x: absent", [](AddArgs& a) { a.x.data = nullptr; });
-  ExpectRefused(good, "add.x: type bf16, expected f32", [](AddArgs& a) { a.x.dtype = DType::kBf16; });
+  ExpectRefused(good, "add.x: type bf16, expected f32",
+                [](AddArgs& a) { a.x.dtype = DType::kBf16; });
   ExpectRefused(good, "add.x: rank 1, expected 2", [](AddArgs& a) { a.x.rank = 1; });
   ExpectRefused(good, "add.x: dimension 0 is 0", [](AddArgs& a) { a.x.dim[0] = 0; });
   ExpectRefused(good, "add.x: shape [4611686018427387904, 4]", [](AddArgs& a) {
     a.x.dim[0] = int64_t{1} << 62;
     a.x.dim[1] = 4;
   });
-  ExpectRefused(good, "add.x: address", [](AddArgs& a) { a.x.data = static_cast<char*>(a.x.data) + 1; });
+  ExpectRefused(good, "add.x: address",
+                [](AddArgs& a) { a.x.data = static_cast<char*>(a.x.data) + 1; });
   ExpectRefused(good, "add.y: shape [2, 4], expected [2, 3]", [](AddArgs& a) { a.y.dim[1] = 4; });
   ExpectRefused(good, "add.y: its 24 bytes overlap the 24 bytes of add.x",
                 [&](AddArgs& a) { a.y.data = memory.data() + 5; });

@@ -1,5 +1,5 @@
-// Equal numerics strings promise equal bits for equal calls: whatever the number of threads, the instruction set, and
-// how often the call is repeated.
+// Equal numerics strings promise equal bits for equal calls: whatever the number of threads, the
+// instruction set, and how often the call is repeated.
 #include <cstdlib>
 #include <optional>
 
@@ -43,7 +43,8 @@ struct Bench {
 
 Results Elementwise(Bench b) {
   const int64_t T = 5, D = 1037, H = 3, K = 80;
-  const AddArgs add = {b.rig.In(b.random.Normal(T * D), {T, D}), b.rig.In(b.random.Normal(T * D), {T, D})};
+  const AddArgs add = {b.rig.In(b.random.Normal(T * D), {T, D}),
+                       b.rig.In(b.random.Normal(T * D), {T, D})};
   b.Run(&OpTable::add, add);
   const RmsNormArgs norm = {1e-5f, add.x, b.rig.In(b.random.Normal(D), {D}), b.rig.Out({T, D})};
   b.Run(&OpTable::rms_norm, norm);
@@ -52,7 +53,8 @@ Results Elementwise(Bench b) {
   const TensorView heads = b.rig.In(b.random.Normal(T * H * K), {T, H, K});
   const L2NormArgs l2 = {1e-6f, heads, b.rig.Out({T, H, K})};
   b.Run(&OpTable::l2_norm, l2);
-  const GatedRmsNormArgs gated = {1e-5f, heads, l2.out, b.rig.In(b.random.Normal(K), {K}), b.rig.Out({T, H, K})};
+  const GatedRmsNormArgs gated = {1e-5f, heads, l2.out, b.rig.In(b.random.Normal(K), {K}),
+                                  b.rig.Out({T, H, K})};
   b.Run(&OpTable::gated_rms_norm, gated);
   const KdaGateArgs gate = {heads,
                             b.rig.In(b.random.Normal(H), {H}),
@@ -93,8 +95,9 @@ Results Recurrences(Bench b) {
   b.Run(&OpTable::kda_step, StepArgs(c, steps, 0));
   const KdaReplayArgs replay = {chunk.ring, 29, 8, exported};
   b.Run(&OpTable::kda_replay, replay);
-  return {b.rig.Read(x.out),          b.rig.Read(x.state),     b.rig.Read(chunk.ring.u), b.rig.Read(steps.out.Rows(0, 1)),
-          b.rig.Read(steps.state),    b.rig.Read(exported)};
+  return {b.rig.Read(x.out),        b.rig.Read(x.state),
+          b.rig.Read(chunk.ring.u), b.rig.Read(steps.out.Rows(0, 1)),
+          b.rig.Read(steps.state),  b.rig.Read(exported)};
 }
 
 Results Attention(Bench b) {
@@ -106,7 +109,8 @@ Results Attention(Bench b) {
     const MlaDecodeArgs decode = DecodeArgs(b.rig, prefill, 18);
     b.Run(&OpTable::mla_decode, decode);
     const MlaCacheView cache = b.rig.Cache(DType::kBf16, 70, 8, 19);
-    const TensorView kv = b.rig.In(b.random.Normal(19 * 78), {19, 78}), weight = b.rig.In(b.random.Normal(70), {70});
+    const TensorView kv = b.rig.In(b.random.Normal(19 * 78), {19, 78}),
+                     weight = b.rig.In(b.random.Normal(70), {70});
     b.Run(&OpTable::mla_append, MlaAppendArgs{1e-6f, kv, weight, cache, 0});
     results.push_back(b.rig.Read(prefill.out));
     results.push_back(b.rig.Read(decode.out));
@@ -130,7 +134,8 @@ Results Projections(Bench b) {
     b.Run(&OpTable::matvec, MatvecArgs{x.Rows(3, 1), one, false});
     for (const Projection& p : many) results.push_back(b.rig.Read(p.out));
     for (const Projection& p : one) results.push_back(b.rig.Read(p.out));
-    const EmbedArgs embed = {b.rig.In(std::vector<int32_t>{199, 0, 7}, {3}), one[2].weight, b.rig.Out({3, K})};
+    const EmbedArgs embed = {b.rig.In(std::vector<int32_t>{199, 0, 7}, {3}), one[2].weight,
+                             b.rig.Out({3, K})};
     b.Run(&OpTable::embed, embed);
     results.push_back(b.rig.Read(embed.out));
   }
@@ -160,8 +165,8 @@ Results Mixture(Bench b) {
                                b.rig.Out({T, D}),
                                b.rig.Workspace(ExpertsWorkspaceBytes(T, top_k, E, D, width))};
   b.Run(&OpTable::experts, experts);
-  return {b.rig.Read(router.scores), AsFloats(b.rig.ReadInts(router.ids)), b.rig.Read(router.weights),
-          b.rig.Read(experts.out)};
+  return {b.rig.Read(router.scores), AsFloats(b.rig.ReadInts(router.ids)),
+          b.rig.Read(router.weights), b.rig.Read(experts.out)};
 }
 
 Results Sampling(Bench b) {
@@ -207,11 +212,13 @@ std::vector<Results> RunAll(Device& device) {
   return all;
 }
 
-void ExpectSame(const std::vector<Results>& got, const std::vector<Results>& want, const std::string& where) {
+void ExpectSame(const std::vector<Results>& got, const std::vector<Results>& want,
+                const std::string& where) {
   for (size_t i = 0; i < want.size(); ++i) {
     ASSERT_EQ(got[i].size(), want[i].size());
     for (size_t j = 0; j < want[i].size(); ++j) {
-      EXPECT_TRUE(SameBits(got[i][j], want[i][j])) << kWorkloads[i].name << ", result " << j << ", " << where;
+      EXPECT_TRUE(SameBits(got[i][j], want[i][j]))
+          << kWorkloads[i].name << ", result " << j << ", " << where;
     }
   }
 }

@@ -31,11 +31,13 @@ TEST(OpenDevice, HostDevicesHaveEveryOperator) {
 }
 
 TEST(OpenDevice, UnknownNamesAreToldTheKnownOnes) {
-  for (const char* name : {"", "gpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999", "REF"}) {
+  for (const char* name :
+       {"", "gpu", "cpu:0", "cuda:", "cuda:x", "cuda:-1", "cuda:1x", "cuda:99999999999", "REF"}) {
     const auto device = OpenDevice(name);
     ASSERT_FALSE(device.ok()) << name;
     EXPECT_EQ(device.status().code(), absl::StatusCode::kNotFound) << device.status();
-    EXPECT_TRUE(absl::StrContains(device.status().message(), "\"ref\", \"cpu\", \"cuda\"")) << device.status();
+    EXPECT_TRUE(absl::StrContains(device.status().message(), "\"ref\", \"cpu\", \"cuda\""))
+        << device.status();
   }
 }
 
@@ -46,7 +48,8 @@ TEST(OpenDevice, RefusesANegativeNumberOfThreads) {
 TEST(OpenDevice, AbsentCudaIsAStatus) {
   const auto device = OpenDevice("cuda:63");
   ASSERT_FALSE(device.ok());
-  EXPECT_TRUE(absl::IsNotFound(device.status()) || absl::IsUnavailable(device.status())) << device.status();
+  EXPECT_TRUE(absl::IsNotFound(device.status()) || absl::IsUnavailable(device.status()))
+      << device.status();
 }
 
 class MemoryTest : public DeviceTest {

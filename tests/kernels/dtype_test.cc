@@ -36,7 +36,7 @@ TEST(F16, EveryValueSurvivesTheRoundTrip) {
       EXPECT_TRUE(std::isnan(ToFloat(ToF16(wide)))) << bits;
       continue;
     }
-    const double magnitude = exponent == 31 ? INFINITY
+    const double magnitude = exponent == 31  ? INFINITY
                              : exponent == 0 ? std::ldexp(mantissa, -24)
                                              : std::ldexp(1024 + mantissa, exponent - 25);
     EXPECT_EQ(wide, bits & 0x8000 ? -magnitude : magnitude) << bits;
@@ -44,17 +44,20 @@ TEST(F16, EveryValueSurvivesTheRoundTrip) {
   }
 }
 
-// The narrow value nearest to `f` among the two neighbours `low` and `low + 1`; the even one when both are as near.
+// The narrow value nearest to `f` among the two neighbours `low` and `low + 1`; the even one when
+// both are as near.
 template <typename Narrow>
 uint16_t Nearest(float f, uint16_t low) {
-  const double below = ToFloat(Narrow{low}), above = ToFloat(Narrow{static_cast<uint16_t>(low + 1)});
+  const double below = ToFloat(Narrow{low}),
+               above = ToFloat(Narrow{static_cast<uint16_t>(low + 1)});
   const double down = std::fabs(f - below), up = std::fabs(above - f);
   if (down != up) return down < up ? low : low + 1;
   return low % 2 == 0 ? low : low + 1;
 }
 
 TEST(Bf16, RoundsToNearestAndTiesToEven) {
-  for (uint32_t bits = 0; bits < 0x7f7f; ++bits) {  // the last gap, to infinity, has no middle in this sense
+  for (uint32_t bits = 0; bits < 0x7f7f;
+       ++bits) {  // the last gap, to infinity, has no middle in this sense
     for (const uint32_t tail : {0x0000u, 0x0001u, 0x7fffu, 0x8000u, 0x8001u, 0xffffu}) {
       const float f = BitsToFloat(bits << 16 | tail);
       const uint16_t want = Nearest<Bf16>(f, static_cast<uint16_t>(bits));
@@ -66,7 +69,8 @@ TEST(Bf16, RoundsToNearestAndTiesToEven) {
 
 TEST(F16, RoundsToNearestAndTiesToEven) {
   for (uint32_t bits = 0; bits < 0x7bff; ++bits) {
-    const float low = ToFloat(F16{static_cast<uint16_t>(bits)}), high = ToFloat(F16{static_cast<uint16_t>(bits + 1)});
+    const float low = ToFloat(F16{static_cast<uint16_t>(bits)}),
+                high = ToFloat(F16{static_cast<uint16_t>(bits + 1)});
     const float middle = low + (high - low) / 2;  // exact: float32 has the bits to spare
     for (const float f : {low, std::nextafter(middle, low), middle, std::nextafter(middle, high),
                           std::nextafter(high, low)}) {
@@ -88,7 +92,8 @@ TEST(F16, OverflowsToInfinityFromHalfPastTheLargest) {
 TEST(Bf16, OverflowsToInfinityAndKeepsNan) {
   EXPECT_EQ(ToBf16(std::numeric_limits<float>::max()).bits, 0x7f80);
   EXPECT_EQ(ToBf16(BitsToFloat(0x7f7f7fff)).bits, 0x7f7f);
-  EXPECT_TRUE(std::isnan(ToFloat(ToBf16(BitsToFloat(0x7f800001))))) << "truncation alone would give infinity";
+  EXPECT_TRUE(std::isnan(ToFloat(ToBf16(BitsToFloat(0x7f800001)))))
+      << "truncation alone would give infinity";
   EXPECT_TRUE(std::isnan(ToFloat(ToF16(BitsToFloat(0x7f800001)))));
 }
 

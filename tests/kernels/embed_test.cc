@@ -17,8 +17,10 @@ TEST_P(EmbedTest, CopiesTheRowsOfEveryFormatExactly) {
       const std::vector<float> rows = Rounded(format, table, vocab, D);
       const std::vector<int32_t> ids = {16, 0, 5, 5, 11};
       std::vector<float> want;
-      for (const int32_t id : ids) want.insert(want.end(), rows.begin() + id * D, rows.begin() + (id + 1) * D);
-      const EmbedArgs args = {rig().In(ids, {5}), rig().Matrix(format, table, vocab, D), rig().Out({5, D})};
+      for (const int32_t id : ids)
+        want.insert(want.end(), rows.begin() + id * D, rows.begin() + (id + 1) * D);
+      const EmbedArgs args = {rig().In(ids, {5}), rig().Matrix(format, table, vocab, D),
+                              rig().Out({5, D})};
       ASSERT_NO_FATAL_FAILURE(Run(&OpTable::embed, args));
       EXPECT_TRUE(SameBits(rig().Read(args.out), want)) << Name(format) << " D = " << D;
     }
@@ -28,10 +30,12 @@ TEST_P(EmbedTest, CopiesTheRowsOfEveryFormatExactly) {
 TEST(EmbedCheck, NamesTheFieldThatDoesNotFit) {
   std::vector<float> memory(64);
   std::vector<int32_t> ids(4);
-  EmbedArgs good = {MakeView(ids.data(), DType::kI32, 4), BindMatrix(WeightFormat::kF32, 5, 3, memory.data()),
+  EmbedArgs good = {MakeView(ids.data(), DType::kI32, 4),
+                    BindMatrix(WeightFormat::kF32, 5, 3, memory.data()),
                     F32View(memory.data() + 20, 4, 3)};
   EXPECT_EQ(Complaint(good), "");
-  ExpectRefused(good, "embed.ids: type f32, expected i32", [](EmbedArgs& a) { a.ids.dtype = DType::kF32; });
+  ExpectRefused(good, "embed.ids: type f32, expected i32",
+                [](EmbedArgs& a) { a.ids.dtype = DType::kF32; });
   ExpectRefused(good, "embed.table: absent", [](EmbedArgs& a) { a.table.values = nullptr; });
   ExpectRefused(good, "embed.table: 0 rows", [](EmbedArgs& a) { a.table.rows = 0; });
   ExpectRefused(good, "embed.table: -3 columns", [](EmbedArgs& a) { a.table.cols = -3; });
@@ -39,10 +43,13 @@ TEST(EmbedCheck, NamesTheFieldThatDoesNotFit) {
                 [](EmbedArgs& a) { a.table.format = static_cast<WeightFormat>(9); });
   ExpectRefused(good, "embed.table: format q8 without scales",
                 [](EmbedArgs& a) { a.table.format = WeightFormat::kQ8; });
-  ExpectRefused(good, "embed.table: format f32 with scales", [&](EmbedArgs& a) { a.table.scales = memory.data(); });
-  ExpectRefused(good, "embed.table: values address",
-                [](EmbedArgs& a) { a.table.values = static_cast<const char*>(a.table.values) + 2; });
-  ExpectRefused(good, "embed.out: shape [5, 3], expected [4, 3]", [](EmbedArgs& a) { a.out.dim[0] = 5; });
+  ExpectRefused(good, "embed.table: format f32 with scales",
+                [&](EmbedArgs& a) { a.table.scales = memory.data(); });
+  ExpectRefused(good, "embed.table: values address", [](EmbedArgs& a) {
+    a.table.values = static_cast<const char*>(a.table.values) + 2;
+  });
+  ExpectRefused(good, "embed.out: shape [5, 3], expected [4, 3]",
+                [](EmbedArgs& a) { a.out.dim[0] = 5; });
   ExpectRefused(good, "embed.out: its 48 bytes overlap the 16 bytes of embed.ids",
                 [&](EmbedArgs& a) { a.ids.data = a.out.data; });
 }

@@ -26,8 +26,8 @@ TEST_P(GatedRmsNormTest, NormalisesEachHeadAndGatesIt) {
             want[d] = x[d] / rms * weight[d - row * V] / (1 + std::exp(-double{gate[d]}));
           }
         }
-        GatedRmsNormArgs args = {1e-5f, rig().In(x, {T, H, V}), rig().In(gate, {T, H, V}), rig().In(weight, {V}),
-                                 rig().Out({T, H, V})};
+        GatedRmsNormArgs args = {1e-5f, rig().In(x, {T, H, V}), rig().In(gate, {T, H, V}),
+                                 rig().In(weight, {V}), rig().Out({T, H, V})};
         ASSERT_NO_FATAL_FAILURE(Run(&OpTable::gated_rms_norm, args));
         const std::vector<float> apart = rig().Read(args.out);
         EXPECT_TRUE(CloseEach(apart, want, Tolerance(1e-5), 1e-9)) << T << " x " << H << " x " << V;
@@ -43,31 +43,37 @@ TEST_P(GatedRmsNormTest, ExtremeGatesCloseAndOpenWithoutNan) {
   RILL_NEEDS_OP(gated_rms_norm);
   const std::vector<float> ones(16, 1.0f);
   for (const float logit : {-1e4f, -200.0f, 200.0f, 1e4f}) {
-    const GatedRmsNormArgs args = {1e-5f, rig().In(ones, {1, 1, 16}), rig().In(std::vector<float>(16, logit), {1, 1, 16}),
+    const GatedRmsNormArgs args = {1e-5f, rig().In(ones, {1, 1, 16}),
+                                   rig().In(std::vector<float>(16, logit), {1, 1, 16}),
                                    rig().In(ones, {16}), rig().Out({1, 1, 16})};
     ASSERT_NO_FATAL_FAILURE(Run(&OpTable::gated_rms_norm, args));
     const std::vector<double> want(16, logit < 0 ? 0 : 1 / std::sqrt(1 + 1e-5));
-    EXPECT_TRUE(CloseEach(rig().Read(args.out), want, Tolerance(1e-5), 1e-30)) << "gate logit " << logit;
+    EXPECT_TRUE(CloseEach(rig().Read(args.out), want, Tolerance(1e-5), 1e-30))
+        << "gate logit " << logit;
   }
 }
 
 TEST(GatedRmsNormCheck, NamesTheFieldThatDoesNotFit) {
   std::vector<float> memory(64);
   float* m = memory.data();
-  const GatedRmsNormArgs good = {1e-5f, F32View(m, 2, 1, 3), F32View(m + 6, 2, 1, 3), F32View(m + 12, 3),
-                                 F32View(m + 15, 2, 1, 3)};
+  const GatedRmsNormArgs good = {1e-5f, F32View(m, 2, 1, 3), F32View(m + 6, 2, 1, 3),
+                                 F32View(m + 12, 3), F32View(m + 15, 2, 1, 3)};
   using Args = GatedRmsNormArgs;
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "gated_rms_norm.eps: -1", [](Args& a) { a.eps = -1; });
   ExpectRefused(good, "gated_rms_norm.x: absent", [](Args& a) { a.x.data = nullptr; });
-  ExpectRefused(good, "gated_rms_norm.gate: shape [2, 2, 3], expected [2, 1, 3]", [](Args& a) { a.gate.dim[1] = 2; });
-  ExpectRefused(good, "gated_rms_norm.weight: shape [2], expected [3]", [](Args& a) { a.weight.dim[0] = 2; });
+  ExpectRefused(good, "gated_rms_norm.gate: shape [2, 2, 3], expected [2, 1, 3]",
+                [](Args& a) { a.gate.dim[1] = 2; });
+  ExpectRefused(good, "gated_rms_norm.weight: shape [2], expected [3]",
+                [](Args& a) { a.weight.dim[0] = 2; });
   ExpectRefused(good, "gated_rms_norm.out: rank 2, expected 3", [](Args& a) { a.out.rank = 2; });
   ExpectRefused(good, "gated_rms_norm.out: its 24 bytes overlap the 24 bytes of gated_rms_norm.x",
                 [&](Args& a) { a.out.data = m + 3; });
-  ExpectRefused(good, "gated_rms_norm.out: its 24 bytes overlap the 24 bytes of gated_rms_norm.gate",
+  ExpectRefused(good,
+                "gated_rms_norm.out: its 24 bytes overlap the 24 bytes of gated_rms_norm.gate",
                 [&](Args& a) { a.out.data = m + 6; });
-  ExpectRefused(good, "gated_rms_norm.out: its 24 bytes overlap the 12 bytes of gated_rms_norm.weight",
+  ExpectRefused(good,
+                "gated_rms_norm.out: its 24 bytes overlap the 12 bytes of gated_rms_norm.weight",
                 [&](Args& a) { a.weight.data = m + 16; });
 }
 

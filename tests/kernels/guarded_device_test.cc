@@ -11,7 +11,7 @@
 namespace rill::test {
 namespace {
 
-int overrun = 0;   // where Add writes besides its result, relative to the end of x; 0 for nowhere
+int overrun = 0;  // where Add writes besides its result, relative to the end of x; 0 for nowhere
 
 absl::Status OverrunningAdd(Device&, const AddArgs& args) {
   float* x = args.x.f32();
@@ -42,7 +42,8 @@ class GuardedDeviceTest : public ::testing::Test {
 
   absl::Status AddOnce(const Buffer& x, const Buffer& y) {
     const int64_t n = static_cast<int64_t>(x.bytes() / sizeof(float));
-    return device_->ops().add(*device_, AddArgs{F32View(x.as<float>(), 1, n), F32View(y.as<float>(), 1, n)});
+    return device_->ops().add(*device_,
+                              AddArgs{F32View(x.as<float>(), 1, n), F32View(y.as<float>(), 1, n)});
   }
 
   std::unique_ptr<Device> device_;
@@ -66,8 +67,9 @@ TEST_F(GuardedDeviceTest, CatchesAnOverrunAndNamesTheOperator) {
     overrun = where;
     const absl::Status status = AddOnce(x, y);
     EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-    EXPECT_TRUE(absl::StrContains(status.message(), absl::StrCat("after add: buffer 1 of 40 bytes was overrun at byte ",
-                                                                 40 + where)))
+    EXPECT_TRUE(absl::StrContains(
+        status.message(),
+        absl::StrCat("after add: buffer 1 of 40 bytes was overrun at byte ", 40 + where)))
         << status;
     overrun = 0;
     EXPECT_EQ(AddOnce(x, y), status) << "the first finding stays";
@@ -82,13 +84,16 @@ TEST_F(GuardedDeviceTest, CatchesWritesOutsideOperatorsWhenTheBufferIsFreed) {
   }
   const absl::Status status = device_->Synchronize();
   EXPECT_EQ(status.code(), absl::StatusCode::kInternal);
-  EXPECT_TRUE(absl::StrContains(status.message(), "after free: buffer 1 of 10 bytes was overrun at byte 10")) << status;
+  EXPECT_TRUE(absl::StrContains(status.message(),
+                                "after free: buffer 1 of 10 bytes was overrun at byte 10"))
+      << status;
 }
 
 TEST_F(GuardedDeviceTest, NoticesAFreeThatDoesNotMatch) {
   void* data = *device_->Allocate(32);
   device_->Free(data, 33);
-  EXPECT_TRUE(absl::StrContains(device_->Synchronize().message(), "free of 33 bytes, another size was given"));
+  EXPECT_TRUE(absl::StrContains(device_->Synchronize().message(),
+                                "free of 33 bytes, another size was given"));
   device_->Free(data, 32);
   EXPECT_EQ(device_->allocated_bytes(), 0u);
 }

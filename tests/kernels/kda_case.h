@@ -1,4 +1,5 @@
-// tests/kernels/kda_case.h — inputs of Kimi Delta Attention and their exact answers: the recurrence in double.
+// tests/kernels/kda_case.h — inputs of Kimi Delta Attention and their exact answers: the recurrence
+// in double.
 #pragma once
 
 #include <cmath>
@@ -17,9 +18,14 @@ struct KdaCase {
   std::vector<float> q, k, v, g, beta, state;
 };
 
-enum class Gates { kMild, kStrong, kMixed };  // decays near 1; near exp(-60); anything between, channel by channel
+enum class Gates {
+  kMild,
+  kStrong,
+  kMixed
+};  // decays near 1; near exp(-60); anything between, channel by channel
 
-inline KdaCase MakeKdaCase(Random& random, int64_t T, int64_t H, int64_t K, int64_t V, Gates gates = Gates::kMild) {
+inline KdaCase MakeKdaCase(Random& random, int64_t T, int64_t H, int64_t K, int64_t V,
+                           Gates gates = Gates::kMild) {
   KdaCase c = {T, H, K, V, 1 / std::sqrt(static_cast<float>(K)), {}, {}, {}, {}, {}, {}};
   c.q = random.UnitRows(T * H, K);
   c.k = random.UnitRows(T * H, K);
@@ -34,7 +40,8 @@ inline KdaCase MakeKdaCase(Random& random, int64_t T, int64_t H, int64_t K, int6
   return c;
 }
 
-// Every token writes along the same direction: the matrix of kda_chunk is then as far from the identity as it gets.
+// Every token writes along the same direction: the matrix of kda_chunk is then as far from the
+// identity as it gets.
 inline void MakeKeysIdentical(KdaCase& c) {
   for (int64_t t = 1; t < c.T; ++t) {
     for (int64_t i = 0; i < c.H * c.K; ++i) c.k[t * c.H * c.K + i] = c.k[i];
@@ -43,8 +50,8 @@ inline void MakeKeysIdentical(KdaCase& c) {
 }
 
 struct KdaAnswer {
-  std::vector<double> out, u, state;          // [T, H, V], [T, H, V], [H, K, V] after the last token
-  std::vector<std::vector<double>> states;    // after each token
+  std::vector<double> out, u, state;        // [T, H, V], [T, H, V], [H, K, V] after the last token
+  std::vector<std::vector<double>> states;  // after each token
 };
 
 // The recurrence of ops/kda_step.h, token by token.
@@ -60,7 +67,8 @@ inline KdaAnswer Recurrence(const KdaCase& c) {
       const float *q = &c.q[row * c.K], *k = &c.k[row * c.K], *g = &c.g[row * c.K];
       for (int64_t j = 0; j < c.V; ++j) {
         double predicted = 0;
-        for (int64_t i = 0; i < c.K; ++i) predicted += k[i] * (S[i * c.V + j] *= std::exp(double{g[i]}));
+        for (int64_t i = 0; i < c.K; ++i)
+          predicted += k[i] * (S[i * c.V + j] *= std::exp(double{g[i]}));
         const double u = c.beta[row] * (c.v[row * c.V + j] - predicted);
         double read = 0;
         for (int64_t i = 0; i < c.K; ++i) read += q[i] * (S[i * c.V + j] += k[i] * u);
@@ -78,14 +86,23 @@ struct KdaTensors {
 };
 
 inline KdaTensors Place(Rig& rig, const KdaCase& c) {
-  return {rig.In(c.q, {c.T, c.H, c.K}), rig.In(c.k, {c.T, c.H, c.K}),     rig.In(c.v, {c.T, c.H, c.V}),
-          rig.In(c.g, {c.T, c.H, c.K}), rig.In(c.beta, {c.T, c.H}),       rig.In(c.state, {c.H, c.K, c.V}),
+  return {rig.In(c.q, {c.T, c.H, c.K}), rig.In(c.k, {c.T, c.H, c.K}),
+          rig.In(c.v, {c.T, c.H, c.V}), rig.In(c.g, {c.T, c.H, c.K}),
+          rig.In(c.beta, {c.T, c.H}),   rig.In(c.state, {c.H, c.K, c.V}),
           rig.Out({c.T, c.H, c.V})};
 }
 
 inline KdaStepArgs StepArgs(const KdaCase& c, const KdaTensors& x, int64_t t) {
-  return {c.scale, x.q.Rows(t, 1), x.k.Rows(t, 1), x.v.Rows(t, 1), x.g.Rows(t, 1), x.beta.Rows(t, 1), x.state,
-          x.out.Rows(t, 1), {}, t};
+  return {c.scale,
+          x.q.Rows(t, 1),
+          x.k.Rows(t, 1),
+          x.v.Rows(t, 1),
+          x.g.Rows(t, 1),
+          x.beta.Rows(t, 1),
+          x.state,
+          x.out.Rows(t, 1),
+          {},
+          t};
 }
 
 inline KdaChunkArgs ChunkArgs(const KdaCase& c, const KdaTensors& x, const TensorView& workspace) {

@@ -15,8 +15,8 @@ class ChunkwiseHead {
     out_.resize(c.T * c.V);
     for (int64_t begin = 0; begin < c.T; begin += C) Chunk(begin, std::min(begin + C, c.T));
   }
-  const std::vector<double>& out() const { return out_; }      // [T, V]
-  const std::vector<double>& state() const { return S_; }      // [K, V]
+  const std::vector<double>& out() const { return out_; }  // [T, V]
+  const std::vector<double>& state() const { return S_; }  // [K, V]
 
  private:
   double q(int64_t t, int64_t d) const { return c_.q[(t * c_.H + h_) * c_.K + d]; }
@@ -36,7 +36,8 @@ class ChunkwiseHead {
     std::vector<double> U(n * V), W(n * K), Aqk(n * n);
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < V; ++j) U[i * V + j] = beta(begin + i) * v(begin + i, j);
-      for (int64_t d = 0; d < K; ++d) W[i * K + d] = beta(begin + i) * k(begin + i, d) * std::exp(G[i * K + d]);
+      for (int64_t d = 0; d < K; ++d)
+        W[i * K + d] = beta(begin + i) * k(begin + i, d) * std::exp(G[i * K + d]);
       for (int64_t s = 0; s <= i; ++s) {
         double kk = 0, qk = 0;
         for (int64_t d = 0; d < K; ++d) {
@@ -58,7 +59,8 @@ class ChunkwiseHead {
     for (int64_t i = 0; i < n; ++i) {
       for (int64_t j = 0; j < V; ++j) {
         double o = 0;
-        for (int64_t d = 0; d < K; ++d) o += c_.scale * q(begin + i, d) * std::exp(G[i * K + d]) * S_[d * V + j];
+        for (int64_t d = 0; d < K; ++d)
+          o += c_.scale * q(begin + i, d) * std::exp(G[i * K + d]) * S_[d * V + j];
         for (int64_t s = 0; s <= i; ++s) o += Aqk[i * n + s] * U[s * V + j];
         out_[(begin + i) * V + j] = o;
       }
@@ -67,7 +69,8 @@ class ChunkwiseHead {
       const double last = G[(n - 1) * K + d];
       for (int64_t j = 0; j < V; ++j) {
         double s = std::exp(last) * S_[d * V + j];
-        for (int64_t i = 0; i < n; ++i) s += k(begin + i, d) * std::exp(last - G[i * K + d]) * U[i * V + j];
+        for (int64_t i = 0; i < n; ++i)
+          s += k(begin + i, d) * std::exp(last - G[i * K + d]) * U[i * V + j];
         S_[d * V + j] = s;
       }
     }
@@ -85,7 +88,8 @@ double LargestDifference(const KdaCase& c, int64_t C) {
     const ChunkwiseHead head(c, h, C);
     for (int64_t t = 0; t < c.T; ++t) {
       for (int64_t j = 0; j < c.V; ++j) {
-        largest = std::max(largest, std::fabs(head.out()[t * c.V + j] - want.out[(t * c.H + h) * c.V + j]));
+        largest = std::max(largest,
+                           std::fabs(head.out()[t * c.V + j] - want.out[(t * c.H + h) * c.V + j]));
       }
     }
     for (int64_t i = 0; i < c.K * c.V; ++i) {
@@ -110,7 +114,9 @@ TEST(KdaChunkFormula, EqualsTheRecurrenceForAnyGatesAndKeys) {
 
 class KdaChunkTest : public DeviceTest {
  protected:
-  TensorView Workspace(const KdaCase& c) { return rig().Workspace(KdaChunkWorkspaceBytes(c.T, c.H, c.K, c.V)); }
+  TensorView Workspace(const KdaCase& c) {
+    return rig().Workspace(KdaChunkWorkspaceBytes(c.T, c.H, c.K, c.V));
+  }
 };
 
 TEST_P(KdaChunkTest, FollowsTheRecurrence) {
@@ -165,14 +171,20 @@ TEST_P(KdaChunkTest, HostDevicesGiveTheBitsOfRepeatedSteps) {
         step.ring = step_ring;
         ASSERT_NO_FATAL_FAILURE(Run(&OpTable::kda_step, step));
         if (next == exports.size() || exports[next].after != t + 1) continue;
-        EXPECT_TRUE(SameBits(rig().Read(exported[next]), rig().Read(steps.state))) << "exported after " << t + 1;
+        EXPECT_TRUE(SameBits(rig().Read(exported[next]), rig().Read(steps.state)))
+            << "exported after " << t + 1;
         ++next;
       }
-      EXPECT_TRUE(SameBits(rig().Read(chunk.out), rig().Read(steps.out))) << T << " tokens, K = " << K;
-      EXPECT_TRUE(SameBits(rig().Read(chunk.state), rig().Read(steps.state))) << T << " tokens, K = " << K;
-      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.k), rig().Read(step_ring.k))) << T << " tokens, K = " << K;
-      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.u), rig().Read(step_ring.u))) << T << " tokens, K = " << K;
-      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.g), rig().Read(step_ring.g))) << T << " tokens, K = " << K;
+      EXPECT_TRUE(SameBits(rig().Read(chunk.out), rig().Read(steps.out)))
+          << T << " tokens, K = " << K;
+      EXPECT_TRUE(SameBits(rig().Read(chunk.state), rig().Read(steps.state)))
+          << T << " tokens, K = " << K;
+      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.k), rig().Read(step_ring.k)))
+          << T << " tokens, K = " << K;
+      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.u), rig().Read(step_ring.u)))
+          << T << " tokens, K = " << K;
+      EXPECT_TRUE(SameBits(rig().Read(chunk_ring.g), rig().Read(step_ring.g)))
+          << T << " tokens, K = " << K;
     }
   }
 }
@@ -215,10 +227,15 @@ TEST_P(KdaChunkTest, RingKeepsTheLastTokensWhereverItWraps) {
       const KdaAnswer want = Recurrence(c);
       const int64_t hk = c.H * c.K, hv = c.H * c.V;
       for (int64_t t = std::max<int64_t>(0, T - R); t < T; ++t) {
-        const auto slot = [&](const TensorView& v) { return rig().Read(v.Rows((position + t) % R, 1)); };
-        EXPECT_TRUE(Close(slot(args.ring.k), absl::MakeConstSpan(c.k).subspan(t * hk, hk), Tolerance(0)));
-        EXPECT_TRUE(Close(slot(args.ring.g), absl::MakeConstSpan(c.g).subspan(t * hk, hk), Tolerance(0)));
-        EXPECT_TRUE(Close(slot(args.ring.u), absl::MakeConstSpan(want.u).subspan(t * hv, hv), Tolerance(1e-5)));
+        const auto slot = [&](const TensorView& v) {
+          return rig().Read(v.Rows((position + t) % R, 1));
+        };
+        EXPECT_TRUE(
+            Close(slot(args.ring.k), absl::MakeConstSpan(c.k).subspan(t * hk, hk), Tolerance(0)));
+        EXPECT_TRUE(
+            Close(slot(args.ring.g), absl::MakeConstSpan(c.g).subspan(t * hk, hk), Tolerance(0)));
+        EXPECT_TRUE(Close(slot(args.ring.u), absl::MakeConstSpan(want.u).subspan(t * hv, hv),
+                          Tolerance(1e-5)));
       }
     }
   }
@@ -235,13 +252,19 @@ TEST(KdaChunkCheck, NamesTheFieldThatDoesNotFit) {
   EXPECT_EQ(Complaint(good), "") << "host devices need no workspace";
   ExpectRefused(good, "kda_chunk.scale: inf", [](Args& a) { a.scale = INFINITY; });
   ExpectRefused(good, "kda_chunk.state: rank 2, expected 3", [](Args& a) { a.state.rank = 2; });
-  ExpectRefused(good, "kda_chunk.k: shape [4, 2, 16], expected [5, 2, 16]", [](Args& a) { a.k.dim[0] = 4; });
-  ExpectRefused(good, "kda_chunk.v: shape [5, 2, 16], expected [5, 2, 32]", [](Args& a) { a.v.dim[2] = 16; });
+  ExpectRefused(good, "kda_chunk.k: shape [4, 2, 16], expected [5, 2, 16]",
+                [](Args& a) { a.k.dim[0] = 4; });
+  ExpectRefused(good, "kda_chunk.v: shape [5, 2, 16], expected [5, 2, 32]",
+                [](Args& a) { a.v.dim[2] = 16; });
   ExpectRefused(good, "kda_chunk.g: absent", [](Args& a) { a.g.data = nullptr; });
-  ExpectRefused(good, "kda_chunk.beta: shape [5, 1], expected [5, 2]", [](Args& a) { a.beta.dim[1] = 1; });
-  ExpectRefused(good, "kda_chunk.out: type f16, expected f32", [](Args& a) { a.out.dtype = DType::kF16; });
-  ExpectRefused(good, "kda_chunk.ring.g: shape [3, 2, 32], expected [3, 2, 16]", [](Args& a) { a.ring.g.dim[2] = 32; });
-  ExpectRefused(good, "kda_chunk.position: 9223372036854775807, expected at most 9223372036854775802",
+  ExpectRefused(good, "kda_chunk.beta: shape [5, 1], expected [5, 2]",
+                [](Args& a) { a.beta.dim[1] = 1; });
+  ExpectRefused(good, "kda_chunk.out: type f16, expected f32",
+                [](Args& a) { a.out.dtype = DType::kF16; });
+  ExpectRefused(good, "kda_chunk.ring.g: shape [3, 2, 32], expected [3, 2, 16]",
+                [](Args& a) { a.ring.g.dim[2] = 32; });
+  ExpectRefused(good,
+                "kda_chunk.position: 9223372036854775807, expected at most 9223372036854775802",
                 [](Args& a) { a.position = INT64_MAX; });
   const StateExport exports[] = {{0, good.out.data}};
   ExpectRefused(good, "kda_chunk.exports: entry 0 is after 0, expected more than 0",

@@ -9,7 +9,8 @@ namespace {
 
 class KdaReplayTest : public DeviceTest {};
 
-// A state saved before the last n tokens and replayed through them is the state after them, bit for bit.
+// A state saved before the last n tokens and replayed through them is the state after them, bit for
+// bit.
 TEST_P(KdaReplayTest, BringsASavedStateToTheBitsOfTheSteps) {
   RILL_NEEDS_OP(kda_replay);
   RILL_NEEDS_OP(kda_step);
@@ -64,10 +65,12 @@ TEST(KdaReplayCheck, NamesTheFieldThatDoesNotFit) {
   ExpectRefused(good, "kda_replay.state: K is 17", [](Args& a) { a.state.dim[1] = 17; });
   ExpectRefused(good, "kda_replay.ring.k: absent", [](Args& a) { a.ring = {}; });
   ExpectRefused(good, "kda_replay.ring.u: absent", [](Args& a) { a.ring.u = {}; });
-  ExpectRefused(good, "kda_replay.ring.g: shape [3, 1, 16], expected [3, 2, 16]", [](Args& a) { a.ring.g.dim[1] = 1; });
+  ExpectRefused(good, "kda_replay.ring.g: shape [3, 1, 16], expected [3, 2, 16]",
+                [](Args& a) { a.ring.g.dim[1] = 1; });
   ExpectRefused(good, "kda_replay.n: 4, expected at most 3", [](Args& a) { a.n = 4; });
   ExpectRefused(good, "kda_replay.n: -1, expected at least 0", [](Args& a) { a.n = -1; });
-  ExpectRefused(good, "kda_replay.position: -1, expected at least 0", [](Args& a) { a.position = -1; });
+  ExpectRefused(good, "kda_replay.position: -1, expected at least 0",
+                [](Args& a) { a.position = -1; });
   ExpectRefused(good, "kda_replay.state: its 4096 bytes overlap the 384 bytes of kda_replay.ring.k",
                 [](Args& a) { a.ring.k.data = a.state.data; });
 }

@@ -20,20 +20,24 @@ class KdaStepTest : public DeviceTest {
 
 TEST_P(KdaStepTest, FollowsTheRecurrence) {
   RILL_NEEDS_OP(kda_step);
-  const int64_t shapes[][3] = {{1, 16, 16}, {3, 16, 48}, {2, 80, 32}, {4, 128, 128}, {1, 256, 256}, {32, 32, 16}};
+  const int64_t shapes[][3] = {{1, 16, 16},   {3, 16, 48},   {2, 80, 32},
+                               {4, 128, 128}, {1, 256, 256}, {32, 32, 16}};
   for (const auto& [H, K, V] : shapes) {
     for (const Gates gates : {Gates::kMild, Gates::kStrong, Gates::kMixed}) {
       const KdaCase c = MakeKdaCase(random_, 9, H, K, V, gates);
       const KdaTensors x = Place(rig(), c);
       ASSERT_NO_FATAL_FAILURE(RunSteps(c, x));
       const KdaAnswer want = Recurrence(c);
-      EXPECT_TRUE(Close(rig().Read(x.out), want.out, Tolerance(1e-5))) << H << " x " << K << " x " << V;
-      EXPECT_TRUE(Close(rig().Read(x.state), want.state, Tolerance(1e-5))) << H << " x " << K << " x " << V;
+      EXPECT_TRUE(Close(rig().Read(x.out), want.out, Tolerance(1e-5)))
+          << H << " x " << K << " x " << V;
+      EXPECT_TRUE(Close(rig().Read(x.state), want.state, Tolerance(1e-5)))
+          << H << " x " << K << " x " << V;
     }
   }
 }
 
-// Two of model.md's traps: the prediction reads the decayed state, the output reads the updated one.
+// Two of model.md's traps: the prediction reads the decayed state, the output reads the updated
+// one.
 TEST_P(KdaStepTest, DecaysFirstAndReadsLast) {
   RILL_NEEDS_OP(kda_step);
   KdaCase c = MakeKdaCase(random_, 1, 1, 16, 16);
@@ -41,11 +45,11 @@ TEST_P(KdaStepTest, DecaysFirstAndReadsLast) {
   std::fill(c.state.begin(), c.state.end(), 0.0f);
   std::fill(c.k.begin(), c.k.end(), 0.0f);
   std::fill(c.g.begin(), c.g.end(), std::log(0.5f));
-  c.state[0] = 4;      // S[0, 0]: 2 after decay
+  c.state[0] = 4;  // S[0, 0]: 2 after decay
   c.k[0] = 1;
   c.q = c.k;
   c.beta = {0.5f};
-  c.v[0] = 10;         // u = 0.5 (10 - 2) = 4, S[0, 0] = 2 + 4
+  c.v[0] = 10;  // u = 0.5 (10 - 2) = 4, S[0, 0] = 2 + 4
   const KdaTensors x = Place(rig(), c);
   ASSERT_NO_FATAL_FAILURE(RunSteps(c, x));
   EXPECT_NEAR(rig().Read(x.out)[0], 6.0f, Tolerance(1e-5) * 6);
@@ -78,9 +82,13 @@ TEST_P(KdaStepTest, RingRecordsKeyDeltaAndDecayAndChangesNothingElse) {
   for (int64_t t = c.T - R; t < c.T; ++t) {
     const int64_t hk = c.H * c.K, hv = c.H * c.V;
     const auto slot = [&](const TensorView& view) { return rig().Read(view.Rows(t % R, 1)); };
-    EXPECT_TRUE(SameBits(slot(ring.k), absl::MakeConstSpan(c.k).subspan(t * hk, hk))) << "token " << t;
-    EXPECT_TRUE(SameBits(slot(ring.g), absl::MakeConstSpan(c.g).subspan(t * hk, hk))) << "token " << t;
-    EXPECT_TRUE(Close(slot(ring.u), absl::MakeConstSpan(want.u).subspan(t * hv, hv), Tolerance(1e-5))) << "token " << t;
+    EXPECT_TRUE(SameBits(slot(ring.k), absl::MakeConstSpan(c.k).subspan(t * hk, hk)))
+        << "token " << t;
+    EXPECT_TRUE(SameBits(slot(ring.g), absl::MakeConstSpan(c.g).subspan(t * hk, hk)))
+        << "token " << t;
+    EXPECT_TRUE(
+        Close(slot(ring.u), absl::MakeConstSpan(want.u).subspan(t * hv, hv), Tolerance(1e-5)))
+        << "token " << t;
   }
 }
 
@@ -95,15 +103,21 @@ TEST(KdaStepCheck, NamesTheFieldThatDoesNotFit) {
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "kda_step.scale: nan", [](Args& a) { a.scale = NAN; });
   ExpectRefused(good, "kda_step.state: absent", [](Args& a) { a.state.data = nullptr; });
-  ExpectRefused(good, "kda_step.state: K is 24, expected a multiple of 16", [](Args& a) { a.state.dim[1] = 24; });
+  ExpectRefused(good, "kda_step.state: K is 24, expected a multiple of 16",
+                [](Args& a) { a.state.dim[1] = 24; });
   ExpectRefused(good, "kda_step.state: V is 272, expected a multiple of 16, at most 256",
                 [](Args& a) { a.state.dim[2] = 272; });
-  ExpectRefused(good, "kda_step.q: shape [1, 2, 15], expected [1, 2, 16]", [](Args& a) { a.q.dim[2] = 15; });
-  ExpectRefused(good, "kda_step.k: shape [1, 1, 16], expected [1, 2, 16]", [](Args& a) { a.k.dim[1] = 1; });
-  ExpectRefused(good, "kda_step.v: type bf16, expected f32", [](Args& a) { a.v.dtype = DType::kBf16; });
+  ExpectRefused(good, "kda_step.q: shape [1, 2, 15], expected [1, 2, 16]",
+                [](Args& a) { a.q.dim[2] = 15; });
+  ExpectRefused(good, "kda_step.k: shape [1, 1, 16], expected [1, 2, 16]",
+                [](Args& a) { a.k.dim[1] = 1; });
+  ExpectRefused(good, "kda_step.v: type bf16, expected f32",
+                [](Args& a) { a.v.dtype = DType::kBf16; });
   ExpectRefused(good, "kda_step.g: absent", [](Args& a) { a.g.data = nullptr; });
-  ExpectRefused(good, "kda_step.beta: shape [1, 3], expected [1, 2]", [](Args& a) { a.beta.dim[1] = 3; });
-  ExpectRefused(good, "kda_step.out: shape [1, 2, 16], expected [1, 2, 32]", [](Args& a) { a.out.dim[2] = 16; });
+  ExpectRefused(good, "kda_step.beta: shape [1, 3], expected [1, 2]",
+                [](Args& a) { a.beta.dim[1] = 3; });
+  ExpectRefused(good, "kda_step.out: shape [1, 2, 16], expected [1, 2, 32]",
+                [](Args& a) { a.out.dim[2] = 16; });
   ExpectRefused(good, "kda_step.state: its 4096 bytes overlap the 128 bytes of kda_step.k",
                 [](Args& a) { a.k.data = a.state.data; });
   ExpectRefused(good, "kda_step.out: its 256 bytes overlap the 128 bytes of kda_step.q",
@@ -111,11 +125,13 @@ TEST(KdaStepCheck, NamesTheFieldThatDoesNotFit) {
   ExpectRefused(good, "kda_step.out: its 256 bytes overlap the 256 bytes of kda_step.v",
                 [](Args& a) { a.out.data = a.v.f32() + 4; });
   ExpectRefused(good, "kda_step.ring.k: absent", [](Args& a) { a.ring.k = {}; });
-  ExpectRefused(good, "kda_step.ring.u: shape [2, 2, 32], expected [3, 2, 32]", [](Args& a) { a.ring.u.dim[0] = 2; });
+  ExpectRefused(good, "kda_step.ring.u: shape [2, 2, 32], expected [3, 2, 32]",
+                [](Args& a) { a.ring.u.dim[0] = 2; });
   ExpectRefused(good, "kda_step.ring.g: absent", [](Args& a) { a.ring.g = {}; });
   ExpectRefused(good, "kda_step.state: its 4096 bytes overlap the 768 bytes of kda_step.ring.u",
                 [](Args& a) { a.ring.u.data = a.state.data; });
-  ExpectRefused(good, "kda_step.position: -1, expected at least 0", [](Args& a) { a.position = -1; });
+  ExpectRefused(good, "kda_step.position: -1, expected at least 0",
+                [](Args& a) { a.position = -1; });
 }
 
 TEST(KdaStepCheck, TakesOneTokenOnly) {

@@ -16,8 +16,8 @@ struct Heard {
 };
 
 void Keep(void* user, LogLevel level, std::string_view component, std::string_view message) {
-  static_cast<Heard*>(user)->lines.push_back(std::to_string(static_cast<int>(level)) + " " + std::string(component) +
-                                             " " + std::string(message));
+  static_cast<Heard*>(user)->lines.push_back(std::to_string(static_cast<int>(level)) + " " +
+                                             std::string(component) + " " + std::string(message));
 }
 
 TEST(Log, GoesToTheSinkFromItsLevelOn) {

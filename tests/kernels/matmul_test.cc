@@ -13,7 +13,8 @@ TEST_P(MatmulTest, MatchesTheDotProductsOfEveryFormat) {
   RILL_NEEDS_OP(matmul);
   for (const WeightFormat format : kAllFormats) {
     for (const int64_t T : {1, 2, 7, 31, 33, 64, 129}) {
-      for (const auto& [N, K] : {std::pair<int64_t, int64_t>{1, 1}, {31, 33}, {64, 128}, {67, 509}, {130, 256}}) {
+      for (const auto& [N, K] :
+           {std::pair<int64_t, int64_t>{1, 1}, {31, 33}, {64, 128}, {67, 509}, {130, 256}}) {
         const ProjectionCase c = MakeProjectionCase(random_, T, K, {N}, format);
         const std::vector<Projection> projections = PlaceProjections(rig(), c);
         const MatmulArgs args = {rig().In(c.x, {T, K}), projections, false};
@@ -25,7 +26,8 @@ TEST_P(MatmulTest, MatchesTheDotProductsOfEveryFormat) {
   }
 }
 
-// Prompt and tokens one by one are the same numbers: the ground of every resume test above this layer.
+// Prompt and tokens one by one are the same numbers: the ground of every resume test above this
+// layer.
 TEST_P(MatmulTest, HostDevicesGiveEachRowTheBitsOfMatvec) {
   RILL_NEEDS_OP(matmul);
   RILL_NEEDS_OP(matvec);
@@ -48,7 +50,8 @@ TEST_P(MatmulTest, HostDevicesGiveEachRowTheBitsOfMatvec) {
           for (int64_t t = 0; t < T; ++t) {
             const Projection row[] = {{single[0].weight, single[0].out.Rows(t, 1)},
                                       {single[1].weight, single[1].out.Rows(t, 1)}};
-            ASSERT_NO_FATAL_FAILURE(Run(&OpTable::matvec, MatvecArgs{x.Rows(t, 1), row, accumulate}));
+            ASSERT_NO_FATAL_FAILURE(
+                Run(&OpTable::matvec, MatvecArgs{x.Rows(t, 1), row, accumulate}));
           }
           for (size_t i = 0; i < 2; ++i) {
             EXPECT_TRUE(SameBits(rig().Read(projections[i].out), rig().Read(single[i].out)))
@@ -79,13 +82,17 @@ TEST_P(MatmulTest, AccumulateAddsToTheOutputs) {
 TEST(MatmulCheck, NamesTheFieldThatDoesNotFit) {
   std::vector<float> memory(256);
   float* m = memory.data();
-  const Projection projections[] = {{BindMatrix(WeightFormat::kF32, 5, 4, m + 16), F32View(m + 40, 3, 5)}};
+  const Projection projections[] = {
+      {BindMatrix(WeightFormat::kF32, 5, 4, m + 16), F32View(m + 40, 3, 5)}};
   const MatmulArgs good = {F32View(m, 3, 4), projections, false};
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "matmul.x: absent", [](MatmulArgs& a) { a.x.data = nullptr; });
-  ExpectRefused(good, "matmul.projections: 0, expected at least 1", [](MatmulArgs& a) { a.projections = {}; });
-  ExpectRefused(good, "matmul.projections.weight: 4 columns, expected 3", [](MatmulArgs& a) { a.x.dim[1] = 3; });
-  ExpectRefused(good, "matmul.projections.out: shape [3, 5], expected [2, 5]", [](MatmulArgs& a) { a.x.dim[0] = 2; });
+  ExpectRefused(good, "matmul.projections: 0, expected at least 1",
+                [](MatmulArgs& a) { a.projections = {}; });
+  ExpectRefused(good, "matmul.projections.weight: 4 columns, expected 3",
+                [](MatmulArgs& a) { a.x.dim[1] = 3; });
+  ExpectRefused(good, "matmul.projections.out: shape [3, 5], expected [2, 5]",
+                [](MatmulArgs& a) { a.x.dim[0] = 2; });
 }
 
 RILL_FOR_EACH_DEVICE(MatmulTest);

@@ -41,7 +41,8 @@ TEST_P(MatvecTest, SeveralMatricesOfDifferentFormatsShareACall) {
     alone.push_back(rig().Read(one[0].out));
   }
   ASSERT_NO_FATAL_FAILURE(Run(&OpTable::matvec, MatvecArgs{x_view, together, false}));
-  for (size_t i = 0; i < together.size(); ++i) EXPECT_TRUE(SameBits(rig().Read(together[i].out), alone[i])) << i;
+  for (size_t i = 0; i < together.size(); ++i)
+    EXPECT_TRUE(SameBits(rig().Read(together[i].out), alone[i])) << i;
 }
 
 TEST_P(MatvecTest, AccumulateAddsTheFinishedSum) {
@@ -70,8 +71,9 @@ TEST_P(MatvecTest, AccumulateAddsTheFinishedSum) {
 TEST(MatvecCheck, NamesTheFieldThatDoesNotFit) {
   std::vector<float> memory(256);
   float* m = memory.data();
-  std::vector<Projection> projections = {{BindMatrix(WeightFormat::kF32, 5, 4, m + 16), F32View(m + 40, 1, 5)},
-                                         {BindMatrix(WeightFormat::kBf16, 3, 4, m + 16), F32View(m + 48, 1, 3)}};
+  std::vector<Projection> projections = {
+      {BindMatrix(WeightFormat::kF32, 5, 4, m + 16), F32View(m + 40, 1, 5)},
+      {BindMatrix(WeightFormat::kBf16, 3, 4, m + 16), F32View(m + 48, 1, 3)}};
   const MatvecArgs good = {F32View(m, 1, 4), projections, false};
   EXPECT_EQ(Complaint(good), "");
   const auto spoiled = [&](auto spoil) {
@@ -81,16 +83,20 @@ TEST(MatvecCheck, NamesTheFieldThatDoesNotFit) {
   };
   using List = std::vector<Projection>;
   EXPECT_EQ(spoiled([](List& p) { p.clear(); }), "matvec.projections: 0, expected at least 1");
-  EXPECT_EQ(spoiled([](List& p) { p.resize(17, p[0]); }), "matvec.projections: 17, expected at most 16");
-  EXPECT_EQ(spoiled([](List& p) { p[1].weight.cols = 5; }), "matvec.projections.weight: 5 columns, expected 4");
-  EXPECT_EQ(spoiled([](List& p) { p[1].out.dim[1] = 4; }), "matvec.projections.out: shape [1, 4], expected [1, 3]");
+  EXPECT_EQ(spoiled([](List& p) { p.resize(17, p[0]); }),
+            "matvec.projections: 17, expected at most 16");
+  EXPECT_EQ(spoiled([](List& p) { p[1].weight.cols = 5; }),
+            "matvec.projections.weight: 5 columns, expected 4");
+  EXPECT_EQ(spoiled([](List& p) { p[1].out.dim[1] = 4; }),
+            "matvec.projections.out: shape [1, 4], expected [1, 3]");
   EXPECT_EQ(spoiled([&](List& p) { p[1].out.data = m + 2; }),
             "matvec.projections.out: its 12 bytes overlap the 16 bytes of matvec.x");
   EXPECT_EQ(spoiled([&](List& p) { p[1].out.data = m + 42; }),
             "matvec.projections.out: its 12 bytes overlap the 20 bytes of matvec.projections.out");
   ExpectRefused(good, "matvec.x: rank 1, expected 2", [](MatvecArgs& a) { a.x.rank = 1; });
   projections = {{BindMatrix(WeightFormat::kF32, 5, 4, m + 16), F32View(m + 40, 2, 5)}};
-  EXPECT_EQ(Complaint(MatvecArgs{F32View(m, 2, 4), projections, false}), "matvec.x rows: 2, expected at most 1");
+  EXPECT_EQ(Complaint(MatvecArgs{F32View(m, 2, 4), projections, false}),
+            "matvec.x rows: 2, expected at most 1");
 }
 
 RILL_FOR_EACH_DEVICE(MatvecTest);

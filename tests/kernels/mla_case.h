@@ -1,4 +1,5 @@
-// tests/kernels/mla_case.h — inputs of latent attention and their exact answer, computed the unabsorbed way.
+// tests/kernels/mla_case.h — inputs of latent attention and their exact answer, computed the
+// unabsorbed way.
 #pragma once
 
 #include <cmath>
@@ -12,22 +13,28 @@
 namespace rill::test {
 
 struct MlaCase {
-  MlaShape shape;   // n_heads, nope, rope, value, latent
+  MlaShape shape;  // n_heads, nope, rope, value, latent
   float scale;
   int64_t T, position;
   WeightFormat format;
   DType dtype;
-  std::vector<float> q, kv_b, rows;   // rows: the whole cache [position + T, R + P], exact in `dtype`
+  std::vector<float> q, kv_b,
+      rows;  // rows: the whole cache [position + T, R + P], exact in `dtype`
 
   int64_t length() const { return position + T; }
   int64_t kv_rows() const { return shape.n_heads * (shape.nope + shape.value); }
 };
 
-inline MlaCase MakeMlaCase(Random& random, const MlaShape& shape, int64_t T, int64_t position, WeightFormat format,
-                           DType dtype, float sharpness = 1) {
-  MlaCase c = {shape, 1 / std::sqrt(static_cast<float>(shape.nope + shape.rope)), T, position, format, dtype, {}, {}, {}};
+inline MlaCase MakeMlaCase(Random& random, const MlaShape& shape, int64_t T, int64_t position,
+                           WeightFormat format, DType dtype, float sharpness = 1) {
+  MlaCase c = {shape,  1 / std::sqrt(static_cast<float>(shape.nope + shape.rope)),
+               T,      position,
+               format, dtype,
+               {},     {},
+               {}};
   c.q = random.Normal(T * shape.n_heads * (shape.nope + shape.rope), sharpness);
-  c.kv_b = random.Normal(c.kv_rows() * shape.latent, 1 / std::sqrt(static_cast<float>(shape.latent)));
+  c.kv_b =
+      random.Normal(c.kv_rows() * shape.latent, 1 / std::sqrt(static_cast<float>(shape.latent)));
   c.rows = random.Normal(c.length() * (shape.latent + shape.rope));
   if (dtype == DType::kBf16) {
     for (float& x : c.rows) x = ToFloat(ToBf16(x));
@@ -45,7 +52,8 @@ inline std::vector<double> ExpectedAttention(const MlaCase& c) {
     for (int64_t s = 0; s < c.length(); ++s) {
       for (int64_t n = 0; n < N + V; ++n) {
         for (int64_t r = 0; r < R; ++r) {
-          expanded[s * (N + V) + n] += double{kv_b[(h * (N + V) + n) * R + r]} * c.rows[s * (R + P) + r];
+          expanded[s * (N + V) + n] +=
+              double{kv_b[(h * (N + V) + n) * R + r]} * c.rows[s * (R + P) + r];
         }
       }
     }
@@ -62,7 +70,8 @@ inline std::vector<double> ExpectedAttention(const MlaCase& c) {
       }
       for (double& x : p) sum += x = std::exp(x - max);
       for (int64_t s = 0; s < visible; ++s) {
-        for (int64_t v = 0; v < V; ++v) out[(t * H + h) * V + v] += p[s] / sum * expanded[s * (N + V) + N + v];
+        for (int64_t v = 0; v < V; ++v)
+          out[(t * H + h) * V + v] += p[s] / sum * expanded[s * (N + V) + N + v];
       }
     }
   }
@@ -86,7 +95,13 @@ inline MlaPrefillArgs PrefillArgs(Rig& rig, const MlaCase& c) {
 // Row t of a prefill as a decode of its own, with an output and a workspace of its own.
 inline MlaDecodeArgs DecodeArgs(Rig& rig, const MlaPrefillArgs& p, int64_t t) {
   const int64_t length = p.position + t + 1;
-  return {p.shape, p.scale, p.q.Rows(t, 1), p.kv_b, p.cache, length, rig.Out({1, p.shape.n_heads, p.shape.value}),
+  return {p.shape,
+          p.scale,
+          p.q.Rows(t, 1),
+          p.kv_b,
+          p.cache,
+          length,
+          rig.Out({1, p.shape.n_heads, p.shape.value}),
           rig.Workspace(MlaWorkspaceBytes(p.shape, 1, length))};
 }
 

@@ -38,7 +38,8 @@ TEST(PhiloxUniform, IsTheTopOfTheFirstWord) {
   // Seed and position fill the key and the counter's low half, low word first.
   uint32_t words[4] = {0x9abcdef0u, 0x12345678u, 0, 0};
   Philox4x32(words, 0x76543210u, 0xfedcba98u);
-  EXPECT_EQ(PhiloxUniform(0xfedcba9876543210u, 0x123456789abcdef0u), static_cast<float>(words[0] >> 8) / 16777216.0f);
+  EXPECT_EQ(PhiloxUniform(0xfedcba9876543210u, 0x123456789abcdef0u),
+            static_cast<float>(words[0] >> 8) / 16777216.0f);
 }
 
 TEST(PhiloxUniform, CoversTheUnitIntervalEvenly) {
@@ -56,7 +57,7 @@ TEST(PhiloxUniform, CoversTheUnitIntervalEvenly) {
   }
   double chi_squared = 0;
   for (const int count : bins) chi_squared += std::pow(count - 4096.0, 2) / 4096.0;
-  EXPECT_GT(chi_squared, 25);   // 63 degrees of freedom: a fixed seed, so this is no lottery
+  EXPECT_GT(chi_squared, 25);  // 63 degrees of freedom: a fixed seed, so this is no lottery
   EXPECT_LT(chi_squared, 125);
   EXPECT_LT(std::fabs(lag / kDraws * 12), 0.01) << "neighbouring positions must not be correlated";
 }

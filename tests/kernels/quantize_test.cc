@@ -27,7 +27,8 @@ Encoded Encode(WeightFormat format, const std::vector<float>& values, int64_t ro
 
 std::vector<float> Decode(const MatrixView& view) {
   std::vector<float> out(view.rows * view.cols);
-  for (int64_t row = 0; row < view.rows; ++row) DequantizeRow(view, row, out.data() + row * view.cols);
+  for (int64_t row = 0; row < view.rows; ++row)
+    DequantizeRow(view, row, out.data() + row * view.cols);
   return out;
 }
 
@@ -52,12 +53,18 @@ double PlainError(const std::vector<float>& x, double denominator) {
 
 std::vector<float> AwkwardGroup(Random& random, int kind) {
   switch (kind) {
-    case 0: return random.Normal(32);
-    case 1: return random.Normal(32, 1e-4f);
-    case 2: return random.Normal(32, 1e3f);
-    case 3: return random.Floats(32, -1, 1);
-    case 4: return random.Floats(32, 0, 1);
-    case 5: return random.Floats(32, -1, 0);
+    case 0:
+      return random.Normal(32);
+    case 1:
+      return random.Normal(32, 1e-4f);
+    case 2:
+      return random.Normal(32, 1e3f);
+    case 3:
+      return random.Floats(32, -1, 1);
+    case 4:
+      return random.Floats(32, 0, 1);
+    case 5:
+      return random.Floats(32, -1, 0);
     case 6: {  // one outlier
       std::vector<float> x = random.Normal(32, 0.01f);
       x[random.Int(0, 31)] = random.Uniform(-3, 3);
@@ -69,7 +76,8 @@ std::vector<float> AwkwardGroup(Random& random, int kind) {
       x[0] = -2;
       return x;
     }
-    default: return std::vector<float>(32, random.Uniform(-1, 1));
+    default:
+      return std::vector<float>(32, random.Uniform(-1, 1));
   }
 }
 
@@ -138,7 +146,8 @@ TEST(QuantizeQ8, ErrorIsAtMostHalfAStep) {
     EXPECT_NEAR(scale, absmax / 127, absmax / 127 / 1024 + 6e-8) << "kind " << i % 9;
     const std::vector<float> decoded = Decode(e.view);
     // Rounding the scale to float16 may cost the extreme element up to 127 * 2^-12 of a step more.
-    for (int j = 0; j < 32; ++j) ASSERT_LE(std::fabs(decoded[j] - x[j]), scale * 0.54f + 127 * 6e-8f) << x[j];
+    for (int j = 0; j < 32; ++j)
+      ASSERT_LE(std::fabs(decoded[j] - x[j]), scale * 0.54f + 127 * 6e-8f) << x[j];
     for (int j = 0; j < 32; ++j) ASSERT_NE(static_cast<int8_t>(e.bytes[j]), -128);
   }
 }
@@ -165,10 +174,12 @@ TEST(QuantizeRows, WritesItsRowsAndNothingElse) {
       const int64_t rows = 5;
       const std::vector<float> x = random.Normal(rows * cols);
       const Encoded whole = Encode(format, x, rows, cols);
-      for (uint64_t i = ValuesBytes(format, rows, cols); i < ScalesOffset(format, rows, cols); ++i) {
+      for (uint64_t i = ValuesBytes(format, rows, cols); i < ScalesOffset(format, rows, cols);
+           ++i) {
         ASSERT_EQ(static_cast<uint8_t>(whole.bytes[i]), 0xEE) << "padding between the planes";
       }
-      for (uint64_t i = ScalesOffset(format, rows, cols) + ScalesBytes(format, rows, cols); i < whole.bytes.size(); ++i) {
+      for (uint64_t i = ScalesOffset(format, rows, cols) + ScalesBytes(format, rows, cols);
+           i < whole.bytes.size(); ++i) {
         ASSERT_EQ(static_cast<uint8_t>(whole.bytes[i]), 0xEE) << "past the end";
       }
       // Rows encoded in two goes are the same bytes: a converter works in slices.
@@ -179,7 +190,8 @@ TEST(QuantizeRows, WritesItsRowsAndNothingElse) {
         QuantizeRows(format, x.data() + begin * cols, n, cols, const_cast<void*>(part.values),
                      const_cast<void*>(part.scales));
       }
-      EXPECT_EQ(memcmp(sliced.data(), whole.bytes.data(), sliced.size()), 0) << Name(format) << " " << cols;
+      EXPECT_EQ(memcmp(sliced.data(), whole.bytes.data(), sliced.size()), 0)
+          << Name(format) << " " << cols;
     }
   }
 }
@@ -199,7 +211,8 @@ TEST(QuantizeRows, StaysFiniteForTheLargestAndSmallestFloats) {
       std::vector<float> x(32, size);
       x[1] = -size;
       x[2] = 0;
-      for (const float v : Rounded(format, x, 1, 32)) EXPECT_TRUE(std::isfinite(v)) << Name(format) << " " << size;
+      for (const float v : Rounded(format, x, 1, 32))
+        EXPECT_TRUE(std::isfinite(v)) << Name(format) << " " << size;
     }
   }
 }

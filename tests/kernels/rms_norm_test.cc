@@ -8,7 +8,8 @@
 namespace rill::test {
 namespace {
 
-std::vector<double> Expected(const std::vector<float>& x, const std::vector<float>& weight, double eps) {
+std::vector<double> Expected(const std::vector<float>& x, const std::vector<float>& weight,
+                             double eps) {
   const size_t D = weight.size();
   std::vector<double> out(x.size());
   for (size_t begin = 0; begin < x.size(); begin += D) {
@@ -27,10 +28,13 @@ TEST_P(RmsNormTest, DividesByTheRootMeanSquare) {
   for (const int64_t T : {1, 2, 33}) {
     for (const int64_t D : {1, 2, 31, 33, 127, 128, 129, 2304}) {
       for (const float size : {1e-4f, 1.0f, 300.0f}) {
-        const std::vector<float> x = random_.Normal(T * D, size), weight = random_.Floats(D, 0.1f, 2);
-        const RmsNormArgs args = {1e-5f, rig().In(x, {T, D}), rig().In(weight, {D}), rig().Out({T, D})};
+        const std::vector<float> x = random_.Normal(T * D, size),
+                                 weight = random_.Floats(D, 0.1f, 2);
+        const RmsNormArgs args = {1e-5f, rig().In(x, {T, D}), rig().In(weight, {D}),
+                                  rig().Out({T, D})};
         ASSERT_NO_FATAL_FAILURE(Run(&OpTable::rms_norm, args));
-        EXPECT_TRUE(CloseEach(rig().Read(args.out), Expected(x, weight, 1e-5f), Tolerance(1e-5), 1e-9))
+        EXPECT_TRUE(
+            CloseEach(rig().Read(args.out), Expected(x, weight, 1e-5f), Tolerance(1e-5), 1e-9))
             << T << " x " << D << " of size " << size;
       }
     }
@@ -51,8 +55,8 @@ TEST_P(RmsNormTest, WorksInPlaceWithTheSameBits) {
 
 TEST_P(RmsNormTest, ZeroRowsStayZero) {
   RILL_NEEDS_OP(rms_norm);
-  const RmsNormArgs args = {1e-5f, rig().In(std::vector<float>(64), {1, 64}), rig().In(random_.Normal(64), {64}),
-                            rig().Out({1, 64})};
+  const RmsNormArgs args = {1e-5f, rig().In(std::vector<float>(64), {1, 64}),
+                            rig().In(random_.Normal(64), {64}), rig().Out({1, 64})};
   ASSERT_NO_FATAL_FAILURE(Run(&OpTable::rms_norm, args));
   EXPECT_TRUE(CloseEach(rig().Read(args.out), std::vector<double>(64), 0, 0));
 }
@@ -65,8 +69,10 @@ TEST(RmsNormCheck, NamesTheFieldThatDoesNotFit) {
   ExpectRefused(good, "rms_norm.eps: 0", [](RmsNormArgs& a) { a.eps = 0; });
   ExpectRefused(good, "rms_norm.eps: nan", [](RmsNormArgs& a) { a.eps = NAN; });
   ExpectRefused(good, "rms_norm.x: rank 3, expected 2", [](RmsNormArgs& a) { a.x.rank = 3; });
-  ExpectRefused(good, "rms_norm.weight: shape [4], expected [3]", [](RmsNormArgs& a) { a.weight.dim[0] = 4; });
-  ExpectRefused(good, "rms_norm.out: shape [1, 3], expected [2, 3]", [](RmsNormArgs& a) { a.out.dim[0] = 1; });
+  ExpectRefused(good, "rms_norm.weight: shape [4], expected [3]",
+                [](RmsNormArgs& a) { a.weight.dim[0] = 4; });
+  ExpectRefused(good, "rms_norm.out: shape [1, 3], expected [2, 3]",
+                [](RmsNormArgs& a) { a.out.dim[0] = 1; });
   ExpectRefused(good, "rms_norm.out: its 24 bytes overlap the 24 bytes of rms_norm.x",
                 [&](RmsNormArgs& a) { a.out.data = memory.data() + 1; });
   ExpectRefused(good, "rms_norm.out: its 24 bytes overlap the 12 bytes of rms_norm.weight",

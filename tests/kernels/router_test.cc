@@ -61,7 +61,8 @@ std::vector<double> ExpectedScores(const RouterCase& c, const std::vector<float>
   return scores;
 }
 
-// The choice the scores lead to, by sorting: what the device must say given the float32 scores it reports.
+// The choice the scores lead to, by sorting: what the device must say given the float32 scores it
+// reports.
 std::vector<int32_t> Choose(const RouterCase& c, const float* s) {
   std::vector<float> choice(s, s + c.E);
   for (int64_t e = 0; e < c.E && !c.bias.empty(); ++e) choice[e] += c.bias[e];
@@ -106,7 +107,8 @@ class RouterTest : public DeviceTest {
     EXPECT_TRUE(CloseEach(got.scores, ExpectedScores(c, weight), 2e-5, 1e-7));
     for (int64_t t = 0; t < c.T; ++t) {
       const float* s = got.scores.data() + t * c.E;
-      const std::vector<int32_t> ids(got.ids.begin() + t * c.top_k, got.ids.begin() + (t + 1) * c.top_k);
+      const std::vector<int32_t> ids(got.ids.begin() + t * c.top_k,
+                                     got.ids.begin() + (t + 1) * c.top_k);
       EXPECT_EQ(ids, Choose(c, s)) << "token " << t;
       double sum = 0;
       for (const int32_t id : ids) sum += s[id];
@@ -114,14 +116,16 @@ class RouterTest : public DeviceTest {
       for (const int32_t id : ids) {
         want.push_back((c.renormalize && c.top_k > 1 ? s[id] / (sum + 1e-20) : s[id]) * c.scaling);
       }
-      EXPECT_TRUE(CloseEach(absl::MakeConstSpan(got.weights).subspan(t * c.top_k, c.top_k), want, 1e-5, 1e-12));
+      EXPECT_TRUE(CloseEach(absl::MakeConstSpan(got.weights).subspan(t * c.top_k, c.top_k), want,
+                            1e-5, 1e-12));
     }
   }
 };
 
 TEST_P(RouterTest, ScoresChoosesAndWeighs) {
   RILL_NEEDS_OP(router);
-  for (const RouterActivation activation : {RouterActivation::kSigmoid, RouterActivation::kSoftmax}) {
+  for (const RouterActivation activation :
+       {RouterActivation::kSigmoid, RouterActivation::kSoftmax}) {
     for (const bool renormalize : {true, false}) {
       for (const auto& [E, top_k] : {std::pair<int64_t, int>{1, 1}, {5, 2}, {31, 31}, {256, 8}}) {
         RouterCase c;
@@ -140,7 +144,8 @@ TEST_P(RouterTest, ScoresChoosesAndWeighs) {
 
 TEST_P(RouterTest, GroupsLimitTheChoice) {
   RILL_NEEDS_OP(router);
-  for (const auto& [n_groups, topk_groups, top_k] : {std::tuple{8, 3, 6}, {8, 8, 8}, {4, 1, 8}, {32, 5, 5}}) {
+  for (const auto& [n_groups, topk_groups, top_k] :
+       {std::tuple{8, 3, 6}, {8, 8, 8}, {4, 1, 8}, {32, 5, 5}}) {
     RouterCase c;
     c.E = 32;
     c.T = 9;
@@ -200,7 +205,8 @@ TEST_P(RouterTest, IdsStayDistinctAndInRangeForAnyInput) {
       c.bias[3] = poison;
       const Placed got = Route(c);
       for (int64_t t = 0; t < c.T; ++t) {
-        std::vector<int32_t> ids(got.ids.begin() + t * c.top_k, got.ids.begin() + (t + 1) * c.top_k);
+        std::vector<int32_t> ids(got.ids.begin() + t * c.top_k,
+                                 got.ids.begin() + (t + 1) * c.top_k);
         std::sort(ids.begin(), ids.end());
         EXPECT_GE(ids.front(), 0) << poison;
         EXPECT_LT(ids.back(), c.E) << poison;
@@ -223,7 +229,8 @@ TEST(RouterCheck, NamesTheFieldThatDoesNotFit) {
   using Args = RouterArgs;
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "router.x: absent", [](Args& a) { a.x.data = nullptr; });
-  ExpectRefused(good, "router.weight: 63 columns, expected 64", [](Args& a) { a.weight.cols = 63; });
+  ExpectRefused(good, "router.weight: 63 columns, expected 64",
+                [](Args& a) { a.weight.cols = 63; });
   ExpectRefused(good, "router.weight: quantized, expected f32 or bf16", [](Args& a) {
     a.weight.format = WeightFormat::kQ8;
     a.weight.scales = a.weight.values;
@@ -232,13 +239,18 @@ TEST(RouterCheck, NamesTheFieldThatDoesNotFit) {
                 [](Args& a) { a.activation = static_cast<RouterActivation>(7); });
   ExpectRefused(good, "router.n_groups: 0", [](Args& a) { a.n_groups = 0; });
   ExpectRefused(good, "router.n_groups: 5 does not divide 12", [](Args& a) { a.n_groups = 5; });
-  ExpectRefused(good, "router.topk_groups: 4, expected at most 3", [](Args& a) { a.topk_groups = 4; });
+  ExpectRefused(good, "router.topk_groups: 4, expected at most 3",
+                [](Args& a) { a.topk_groups = 4; });
   ExpectRefused(good, "router.top_k: 9, expected at most 8", [](Args& a) { a.top_k = 9; });
   ExpectRefused(good, "router.scaling: nan", [](Args& a) { a.scaling = NAN; });
-  ExpectRefused(good, "router.bias: shape [11], expected [12]", [](Args& a) { a.bias.dim[0] = 11; });
-  ExpectRefused(good, "router.scores: shape [2, 12], expected [1, 12]", [](Args& a) { a.scores.dim[0] = 2; });
-  ExpectRefused(good, "router.ids: type f32, expected i32", [](Args& a) { a.ids.dtype = DType::kF32; });
-  ExpectRefused(good, "router.weights: shape [1, 3], expected [1, 2]", [](Args& a) { a.weights.dim[1] = 3; });
+  ExpectRefused(good, "router.bias: shape [11], expected [12]",
+                [](Args& a) { a.bias.dim[0] = 11; });
+  ExpectRefused(good, "router.scores: shape [2, 12], expected [1, 12]",
+                [](Args& a) { a.scores.dim[0] = 2; });
+  ExpectRefused(good, "router.ids: type f32, expected i32",
+                [](Args& a) { a.ids.dtype = DType::kF32; });
+  ExpectRefused(good, "router.weights: shape [1, 3], expected [1, 2]",
+                [](Args& a) { a.weights.dim[1] = 3; });
   ExpectRefused(good, "router.weights: its 8 bytes overlap the 8 bytes of router.ids",
                 [](Args& a) { a.weights.data = a.ids.data; });
 }

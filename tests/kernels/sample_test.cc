@@ -46,7 +46,8 @@ class SampleTest : public DeviceTest {
     return drawn;
   }
 
-  std::map<int32_t, int64_t> Count(const std::vector<float>& logits, SampleArgs args, int64_t n_draws) {
+  std::map<int32_t, int64_t> Count(const std::vector<float>& logits, SampleArgs args,
+                                   int64_t n_draws) {
     args.logits = rig().In(logits, {static_cast<int64_t>(logits.size())});
     std::map<int32_t, int64_t> counts;
     for (int64_t i = 0; i < n_draws; ++i) {
@@ -97,7 +98,8 @@ TEST_P(SampleTest, TemperatureZeroTakesTheLargestAndTheLowestIdOnATie) {
   RILL_NEEDS_OP(sample);
   for (const int64_t vocab : {1, 2, 33, 1000, 163840}) {
     std::vector<float> logits = random_.Normal(vocab, 3);
-    const int32_t a = static_cast<int32_t>(random_.Int(0, vocab - 1)), b = static_cast<int32_t>(random_.Int(0, vocab - 1));
+    const int32_t a = static_cast<int32_t>(random_.Int(0, vocab - 1)),
+                  b = static_cast<int32_t>(random_.Int(0, vocab - 1));
     logits[a] = logits[b] = 40;
     const Drawn drawn = Draw(logits, {});
     ASSERT_TRUE(drawn.status.ok()) << drawn.status;
@@ -111,7 +113,8 @@ TEST_P(SampleTest, FrequenciesFollowTheSoftmax) {
   for (const float temperature : {0.5f, 1.0f, 2.0f}) {
     const std::vector<float> logits = random_.Normal(12, 2);
     const int64_t n = 20000;
-    std::map<int32_t, int64_t> counts = Count(logits, AtTemperature(temperature, random_.Bits()), n);
+    std::map<int32_t, int64_t> counts =
+        Count(logits, AtTemperature(temperature, random_.Bits()), n);
     double sum = 0, chi_squared = 0;
     std::vector<double> p;
     for (const float l : logits) sum += p.emplace_back(std::exp(l / temperature));
@@ -121,20 +124,25 @@ TEST_P(SampleTest, FrequenciesFollowTheSoftmax) {
       const double off = static_cast<double>(counts[static_cast<int32_t>(i)]) - expected;
       chi_squared += off * off / expected;
     }
-    EXPECT_LT(chi_squared, 45) << "11 degrees of freedom: once in 200,000 runs; temperature " << temperature;
+    EXPECT_LT(chi_squared, 45) << "11 degrees of freedom: once in 200,000 runs; temperature "
+                               << temperature;
   }
 }
 
 TEST_P(SampleTest, DrawIsThePhiloxNumberOnTheDescendingCumulativeSum) {
   RILL_NEEDS_OP(sample);
-  const std::vector<float> p = {0.1f, 0.4f, 0.2f, 0.3f};   // descending: 1, 3, 2, 0
+  const std::vector<float> p = {0.1f, 0.4f, 0.2f, 0.3f};  // descending: 1, 3, 2, 0
   SampleArgs args = AtTemperature(1, random_.Bits());
   for (uint64_t position = 0; position < 500; ++position) {
     args.position = position * 0x1234567890ull;
     const float u = PhiloxUniform(args.seed, args.position);
     const auto decides = [&](double edge) { return std::fabs(u - edge) < 1e-5; };
     if (decides(0.4) || decides(0.7) || decides(0.9)) continue;  // rounding would
-    EXPECT_EQ(Draw(LogOf(p), args).token, u < 0.4 ? 1 : u < 0.7 ? 3 : u < 0.9 ? 2 : 0) << "u = " << u;
+    EXPECT_EQ(Draw(LogOf(p), args).token, u < 0.4   ? 1
+                                          : u < 0.7 ? 3
+                                          : u < 0.9 ? 2
+                                                    : 0)
+        << "u = " << u;
   }
 }
 
@@ -177,7 +185,8 @@ TEST_P(SampleTest, MinPDropsWhatIsFarBelowTheLargest) {
 
 TEST_P(SampleTest, FiltersWorkOneAfterTheOther) {
   RILL_NEEDS_OP(sample);
-  // Top-k leaves 0.5, 0.25, 0.2; of those 0.52 is more than 0.5 / 0.95, so one token is enough for top-p.
+  // Top-k leaves 0.5, 0.25, 0.2; of those 0.52 is more than 0.5 / 0.95, so one token is enough for
+  // top-p.
   SampleArgs args = AtTemperature(1, random_.Bits());
   args.top_k = 3;
   args.top_p = 0.52f;
@@ -203,7 +212,7 @@ TEST_P(SampleTest, PenaltiesPushSeenTokensDown) {
   const TokenCount window[] = {{0, 2}, {2, 1}};
   SampleArgs args;
   args.window = window;
-  args.repeat_penalty = 2;       // 4 -> 2 and -1 -> -2
+  args.repeat_penalty = 2;  // 4 -> 2 and -1 -> -2
   EXPECT_EQ(Draw({4, 3, -1}, args).token, 1);
   EXPECT_EQ(Draw({-3, -5, -2}, args).token, 2) << "negative logits grow more negative: -6, -5, -4";
   args.repeat_penalty = 1;
@@ -232,7 +241,8 @@ TEST_P(SampleTest, ReportsTheModelsOwnProbabilities) {
   EXPECT_NEAR(drawn.logprob, LogSoftmax(logits, 17), 1e-4) << "the bias must not show";
   std::vector<int32_t> order(500);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   for (int i = 0; i < 5; ++i) {
     EXPECT_EQ(ids[i], order[i]);
     EXPECT_NEAR(logprobs[i], LogSoftmax(logits, order[i]), 1e-4);
@@ -293,13 +303,18 @@ TEST_P(SampleTest, SurvivesInfiniteLogitsAndTinyTemperatures) {
   EXPECT_EQ(Support({0, -INFINITY, 0}, args), (std::vector<int32_t>{0, 2}));
 }
 
-// Where in [0, 1) a token lies: the cumulative probability before and after it, among those the filters keep, in double.
-std::pair<double, double> Interval(const std::vector<float>& logits, const SampleArgs& args, int32_t token) {
+// Where in [0, 1) a token lies: the cumulative probability before and after it, among those the
+// filters keep, in double.
+std::pair<double, double> Interval(const std::vector<float>& logits, const SampleArgs& args,
+                                   int32_t token) {
   std::vector<int32_t> order(logits.size());
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
   if (args.top_k > 0) order.resize(args.top_k);
-  const auto weight = [&](int32_t id) { return std::exp((double{logits[id]} - logits[order[0]]) / args.temperature); };
+  const auto weight = [&](int32_t id) {
+    return std::exp((double{logits[id]} - logits[order[0]]) / args.temperature);
+  };
   double sum = 0, kept = 0, before = 0, after = 0;
   for (const int32_t id : order) sum += weight(id);
   for (const int32_t id : order) {
@@ -311,8 +326,8 @@ std::pair<double, double> Interval(const std::vector<float>& logits, const Sampl
   return {before / kept, after / kept};
 }
 
-// At the model's vocabulary a device may look at a few tokens only; the draw must not notice. Float32 sums of that many
-// terms are good to 1e-4.
+// At the model's vocabulary a device may look at a few tokens only; the draw must not notice.
+// Float32 sums of that many terms are good to 1e-4.
 TEST_P(SampleTest, DrawsFromAWholeVocabularyWhereTheNumberPoints) {
   RILL_NEEDS_OP(sample);
   for (const float spread : {0.0f, 1.0f, 4.0f}) {
@@ -328,8 +343,10 @@ TEST_P(SampleTest, DrawsFromAWholeVocabularyWhereTheNumberPoints) {
         ASSERT_TRUE(drawn.status.ok()) << drawn.status;
         const auto [before, after] = Interval(logits, args, drawn.token);
         const double u = PhiloxUniform(args.seed, args.position);
-        EXPECT_GT(u, before - 1e-4) << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
-        EXPECT_LT(u, after + 1e-4) << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
+        EXPECT_GT(u, before - 1e-4)
+            << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
+        EXPECT_LT(u, after + 1e-4)
+            << "token " << drawn.token << ", spread " << spread << ", top_p " << top_p;
         EXPECT_NEAR(drawn.logprob, LogSoftmax(logits, drawn.token), 1e-3);
       }
     }
@@ -370,18 +387,22 @@ TEST(SampleCheck, NamesTheFieldThatDoesNotFit) {
   ExpectRefused(good, "sample.top_p: 1.5, expected 0 to 1", [](Args& a) { a.top_p = 1.5f; });
   ExpectRefused(good, "sample.min_p: nan", [](Args& a) { a.min_p = NAN; });
   ExpectRefused(good, "sample.repeat_penalty: 0", [](Args& a) { a.repeat_penalty = 0; });
-  ExpectRefused(good, "sample.frequency_penalty: inf", [](Args& a) { a.frequency_penalty = INFINITY; });
+  ExpectRefused(good, "sample.frequency_penalty: inf",
+                [](Args& a) { a.frequency_penalty = INFINITY; });
   ExpectRefused(good, "sample.presence_penalty: nan", [](Args& a) { a.presence_penalty = NAN; });
   const TokenBias outside[] = {{100, 1}}, endless[] = {{5, INFINITY}};
-  ExpectRefused(good, "sample.bias.id: 100, expected at most 99", [&](Args& a) { a.bias = outside; });
+  ExpectRefused(good, "sample.bias.id: 100, expected at most 99",
+                [&](Args& a) { a.bias = outside; });
   ExpectRefused(good, "sample.bias.value: inf for token 5", [&](Args& a) { a.bias = endless; });
   const TokenCount below[] = {{-1, 1}}, never[] = {{1, 0}};
   ExpectRefused(good, "sample.window.id: -1", [&](Args& a) { a.window = below; });
   ExpectRefused(good, "sample.window.count: 0", [&](Args& a) { a.window = never; });
-  ExpectRefused(good, "sample.workspace: 64 bytes, expected at least", [](Args& a) { a.workspace.dim[0] = 64; });
+  ExpectRefused(good, "sample.workspace: 64 bytes, expected at least",
+                [](Args& a) { a.workspace.dim[0] = 64; });
   ExpectRefused(good, "sample.token: absent", [](Args& a) { a.token = nullptr; });
   ExpectRefused(good, "sample.logprob: absent", [](Args& a) { a.logprob = nullptr; });
-  ExpectRefused(good, "sample.top_logprobs: 0 places, expected 3", [&](Args& a) { a.top_ids = ids; });
+  ExpectRefused(good, "sample.top_logprobs: 0 places, expected 3",
+                [&](Args& a) { a.top_ids = ids; });
   std::vector<int32_t> many(101);
   std::vector<float> many_logprobs(101);
   ExpectRefused(good, "sample.top_ids size: 101, expected at most 100", [&](Args& a) {

@@ -29,7 +29,8 @@ std::vector<double> Expected(const Inputs& in) {
   for (int64_t t = 0; t < in.T; ++t) {
     for (int64_t c = 0; c < in.C; ++c) {
       double y = 0;
-      for (int64_t j = 0; j < in.W; ++j) y += double{in.weight[c * in.W + j]} * InputAt(in, t - in.W + 1 + j, c);
+      for (int64_t j = 0; j < in.W; ++j)
+        y += double{in.weight[c * in.W + j]} * InputAt(in, t - in.W + 1 + j, c);
       out[t * in.C + c] = y / (1 + std::exp(-y));
     }
   }
@@ -61,8 +62,10 @@ TEST_P(ShortConvTest, ConvolvesAndKeepsTheTail) {
         const Inputs in = RandomInputs(random_, T, C, W);
         const ShortConvArgs args = Place(rig(), in);
         ASSERT_NO_FATAL_FAILURE(Run(&OpTable::short_conv, args));
-        EXPECT_TRUE(Close(rig().Read(args.out), Expected(in), Tolerance(1e-6))) << T << " x " << C << ", " << W;
-        EXPECT_TRUE(SameBits(rig().Read(args.tail), ExpectedTail(in, T))) << T << " x " << C << ", " << W;
+        EXPECT_TRUE(Close(rig().Read(args.out), Expected(in), Tolerance(1e-6), 1))
+            << T << " x " << C << ", " << W;
+        EXPECT_TRUE(SameBits(rig().Read(args.tail), ExpectedTail(in, T)))
+            << T << " x " << C << ", " << W;
       }
     }
   }
@@ -93,7 +96,7 @@ TEST_P(ShortConvTest, OneTokenMayBeDoneInPlace) {
   ShortConvArgs args = Place(rig(), in);
   args.out = args.x;
   ASSERT_NO_FATAL_FAILURE(Run(&OpTable::short_conv, args));
-  EXPECT_TRUE(Close(rig().Read(args.out), Expected(in), Tolerance(1e-6)));
+  EXPECT_TRUE(Close(rig().Read(args.out), Expected(in), Tolerance(1e-6), 1));
   EXPECT_TRUE(SameBits(rig().Read(args.tail), ExpectedTail(in, 1)));
 }
 
@@ -104,14 +107,16 @@ TEST_P(ShortConvTest, ExportsTailsInsideTheCall) {
   ShortConvArgs args = Place(rig(), in);
   std::vector<StateExport> exports;
   std::vector<TensorView> targets;
-  for (const int64_t after : {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{63}, int64_t{64}, int64_t{65}, T}) {
+  for (const int64_t after :
+       {int64_t{1}, int64_t{2}, int64_t{3}, int64_t{63}, int64_t{64}, int64_t{65}, T}) {
     targets.push_back(rig().Out({C, W - 1}));
     exports.push_back({after, targets.back().data});
   }
   args.exports = exports;
   ASSERT_NO_FATAL_FAILURE(Run(&OpTable::short_conv, args));
   for (size_t i = 0; i < exports.size(); ++i) {
-    EXPECT_TRUE(SameBits(rig().Read(targets[i]), ExpectedTail(in, exports[i].after))) << "after " << exports[i].after;
+    EXPECT_TRUE(SameBits(rig().Read(targets[i]), ExpectedTail(in, exports[i].after)))
+        << "after " << exports[i].after;
   }
 }
 
@@ -147,23 +152,33 @@ TEST(ShortConvCheck, NamesTheFieldThatDoesNotFit) {
   using Args = ShortConvArgs;
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "short_conv.x: rank 1", [](Args& a) { a.x.rank = 1; });
-  ExpectRefused(good, "short_conv.weight taps: 1, expected at least 2", [](Args& a) { a.weight.dim[1] = 1; });
-  ExpectRefused(good, "short_conv.weight taps: 9, expected at most 8", [](Args& a) { a.weight.dim[1] = 9; });
-  ExpectRefused(good, "short_conv.weight: shape [2, 4], expected [3, 4]", [](Args& a) { a.weight.dim[0] = 2; });
-  ExpectRefused(good, "short_conv.tail: shape [3, 4], expected [3, 3]", [](Args& a) { a.tail.dim[1] = 4; });
-  ExpectRefused(good, "short_conv.out: shape [1, 3], expected [2, 3]", [](Args& a) { a.out.dim[0] = 1; });
+  ExpectRefused(good, "short_conv.weight taps: 1, expected at least 2",
+                [](Args& a) { a.weight.dim[1] = 1; });
+  ExpectRefused(good, "short_conv.weight taps: 9, expected at most 8",
+                [](Args& a) { a.weight.dim[1] = 9; });
+  ExpectRefused(good, "short_conv.weight: shape [2, 4], expected [3, 4]",
+                [](Args& a) { a.weight.dim[0] = 2; });
+  ExpectRefused(good, "short_conv.tail: shape [3, 4], expected [3, 3]",
+                [](Args& a) { a.tail.dim[1] = 4; });
+  ExpectRefused(good, "short_conv.out: shape [1, 3], expected [2, 3]",
+                [](Args& a) { a.out.dim[0] = 1; });
   ExpectRefused(good, "short_conv.out: its 24 bytes overlap the 24 bytes of short_conv.x",
                 [&](Args& a) { a.out.data = m; });
-  ExpectRefused(good, "short_conv.ring: shape [5, 2], expected [5, 3]", [](Args& a) { a.ring.dim[1] = 2; });
-  ExpectRefused(good, "short_conv.position: -1, expected at least 0", [](Args& a) { a.position = -1; });
+  ExpectRefused(good, "short_conv.ring: shape [5, 2], expected [5, 3]",
+                [](Args& a) { a.ring.dim[1] = 2; });
+  ExpectRefused(good, "short_conv.position: -1, expected at least 0",
+                [](Args& a) { a.position = -1; });
   ExpectRefused(good, "short_conv.ring: its 60 bytes overlap the 24 bytes of short_conv.out",
                 [&](Args& a) { a.ring.data = m + 41; });
   StateExport exports[] = {{1, m + 100}, {3, m + 120}};
-  ExpectRefused(good, "short_conv.exports: entry 1 is after 3, expected at most 2", [&](Args& a) { a.exports = exports; });
+  ExpectRefused(good, "short_conv.exports: entry 1 is after 3, expected at most 2",
+                [&](Args& a) { a.exports = exports; });
   exports[1].after = 1;
-  ExpectRefused(good, "short_conv.exports: entry 1 is after 1, expected more than 1", [&](Args& a) { a.exports = exports; });
+  ExpectRefused(good, "short_conv.exports: entry 1 is after 1, expected more than 1",
+                [&](Args& a) { a.exports = exports; });
   exports[1] = {2, nullptr};
-  ExpectRefused(good, "short_conv.exports: entry 1 has no target", [&](Args& a) { a.exports = exports; });
+  ExpectRefused(good, "short_conv.exports: entry 1 has no target",
+                [&](Args& a) { a.exports = exports; });
 }
 
 RILL_FOR_EACH_DEVICE(ShortConvTest);

@@ -12,7 +12,8 @@ class SwigluTest : public DeviceTest {};
 
 std::vector<double> Expected(const std::vector<float>& gate, const std::vector<float>& up) {
   std::vector<double> want(gate.size());
-  for (size_t i = 0; i < gate.size(); ++i) want[i] = gate[i] / (1 + std::exp(-double{gate[i]})) * up[i];
+  for (size_t i = 0; i < gate.size(); ++i)
+    want[i] = gate[i] / (1 + std::exp(-double{gate[i]})) * up[i];
   return want;
 }
 
@@ -40,9 +41,11 @@ TEST_P(SwigluTest, ExtremeGatesGiveNoNan) {
   RILL_NEEDS_OP(swiglu);
   const std::vector<float> gate = {-1e30f, -1e4f, -100, -88, -0.0f, 0, 88, 100, 1e4f, 1e30f};
   const int64_t N = static_cast<int64_t>(gate.size());
-  const SwigluArgs args = {rig().In(gate, {1, N}), rig().In(std::vector<float>(N, 1.0f), {1, N}), rig().Out({1, N})};
+  const SwigluArgs args = {rig().In(gate, {1, N}), rig().In(std::vector<float>(N, 1.0f), {1, N}),
+                           rig().Out({1, N})};
   ASSERT_NO_FATAL_FAILURE(Run(&OpTable::swiglu, args));
-  EXPECT_TRUE(CloseEach(rig().Read(args.out), Expected(gate, std::vector<float>(N, 1.0f)), Tolerance(1e-5), 1e-30));
+  EXPECT_TRUE(CloseEach(rig().Read(args.out), Expected(gate, std::vector<float>(N, 1.0f)),
+                        Tolerance(1e-5), 1e-30));
 }
 
 TEST(SwigluCheck, NamesTheFieldThatDoesNotFit) {
@@ -51,8 +54,10 @@ TEST(SwigluCheck, NamesTheFieldThatDoesNotFit) {
   const SwigluArgs good = {F32View(m, 2, 3), F32View(m + 6, 2, 3), F32View(m + 12, 2, 3)};
   EXPECT_EQ(Complaint(good), "");
   ExpectRefused(good, "swiglu.gate: absent", [](SwigluArgs& a) { a.gate.data = nullptr; });
-  ExpectRefused(good, "swiglu.up: shape [2, 2], expected [2, 3]", [](SwigluArgs& a) { a.up.dim[1] = 2; });
-  ExpectRefused(good, "swiglu.out: type f16, expected f32", [](SwigluArgs& a) { a.out.dtype = DType::kF16; });
+  ExpectRefused(good, "swiglu.up: shape [2, 2], expected [2, 3]",
+                [](SwigluArgs& a) { a.up.dim[1] = 2; });
+  ExpectRefused(good, "swiglu.out: type f16, expected f32",
+                [](SwigluArgs& a) { a.out.dtype = DType::kF16; });
   ExpectRefused(good, "swiglu.out: its 24 bytes overlap the 24 bytes of swiglu.gate",
                 [&](SwigluArgs& a) { a.out.data = m + 1; });
   ExpectRefused(good, "swiglu.out: its 24 bytes overlap the 24 bytes of swiglu.up",

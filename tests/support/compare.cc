@@ -17,24 +17,27 @@ using ::testing::AssertionSuccess;
 // The element that passes its own limit by the largest factor decides.
 template <typename Want, typename Limit>
 AssertionResult CompareAll(absl::Span<const float> got, absl::Span<const Want> want, Limit limit) {
-  if (got.size() != want.size()) return AssertionFailure() << got.size() << " values, expected " << want.size();
+  if (got.size() != want.size())
+    return AssertionFailure() << got.size() << " values, expected " << want.size();
   int64_t worst = -1, n_bad = 0;
   double worst_excess = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double error = std::fabs(static_cast<double>(got[i]) - static_cast<double>(want[i]));
-    const bool same_infinity = std::isinf(got[i]) && static_cast<double>(got[i]) == static_cast<double>(want[i]);
+    const bool same_infinity =
+        std::isinf(got[i]) && static_cast<double>(got[i]) == static_cast<double>(want[i]);
     if (error <= limit(want[i]) || same_infinity) continue;
     ++n_bad;
-    const double excess = std::isnan(error) ? std::numeric_limits<double>::infinity() : error / limit(want[i]);
+    const double excess =
+        std::isnan(error) ? std::numeric_limits<double>::infinity() : error / limit(want[i]);
     if (worst < 0 || excess > worst_excess) {
       worst = static_cast<int64_t>(i);
       worst_excess = excess;
     }
   }
   if (worst < 0) return AssertionSuccess();
-  return AssertionFailure() << n_bad << " of " << got.size() << " values differ, worst at [" << worst << "]: got "
-                            << got[worst] << ", expected " << want[worst] << ", " << worst_excess
-                            << " times the limit of " << limit(want[worst]);
+  return AssertionFailure() << n_bad << " of " << got.size() << " values differ, worst at ["
+                            << worst << "]: got " << got[worst] << ", expected " << want[worst]
+                            << ", " << worst_excess << " times the limit of " << limit(want[worst]);
 }
 
 template <typename Want>
@@ -46,27 +49,31 @@ double Largest(absl::Span<const Want> values) {
 
 }  // namespace
 
-AssertionResult Close(absl::Span<const float> got, absl::Span<const double> want, double tolerance) {
-  const double limit = tolerance * Largest(want) + 1e-37;
+AssertionResult Close(absl::Span<const float> got, absl::Span<const double> want, double tolerance,
+                      double terms) {
+  const double limit = tolerance * std::max(Largest(want), terms) + 1e-37;
   return CompareAll(got, want, [&](double) { return limit; });
 }
 
-AssertionResult Close(absl::Span<const float> got, absl::Span<const float> want, double tolerance) {
-  const double limit = tolerance * Largest(want) + 1e-37;
+AssertionResult Close(absl::Span<const float> got, absl::Span<const float> want, double tolerance,
+                      double terms) {
+  const double limit = tolerance * std::max(Largest(want), terms) + 1e-37;
   return CompareAll(got, want, [&](double) { return limit; });
 }
 
-AssertionResult CloseEach(absl::Span<const float> got, absl::Span<const double> want, double relative,
-                          double absolute) {
+AssertionResult CloseEach(absl::Span<const float> got, absl::Span<const double> want,
+                          double relative, double absolute) {
   return CompareAll(got, want, [&](double w) { return relative * std::fabs(w) + absolute; });
 }
 
 AssertionResult SameBits(absl::Span<const float> got, absl::Span<const float> want) {
-  if (got.size() != want.size()) return AssertionFailure() << got.size() << " values, expected " << want.size();
+  if (got.size() != want.size())
+    return AssertionFailure() << got.size() << " values, expected " << want.size();
   for (size_t i = 0; i < got.size(); ++i) {
     if (FloatToBits(got[i]) == FloatToBits(want[i])) continue;
-    return AssertionFailure() << "bits differ first at [" << i << "] of " << got.size() << ": got " << got[i]
-                              << ", expected " << want[i] << ", " << UlpDistance(got[i], want[i]) << " ulp apart";
+    return AssertionFailure() << "bits differ first at [" << i << "] of " << got.size() << ": got "
+                              << got[i] << ", expected " << want[i] << ", "
+                              << UlpDistance(got[i], want[i]) << " ulp apart";
   }
   return AssertionSuccess();
 }

@@ -38,8 +38,12 @@ void* operator new(size_t bytes, std::align_val_t a) {
 void* operator new[](size_t bytes, std::align_val_t a) {
   return rill::test::CountedAllocateOrThrow(bytes, static_cast<size_t>(a));
 }
-void* operator new(size_t bytes, const std::nothrow_t&) noexcept { return rill::test::CountedAllocate(bytes, 1); }
-void* operator new[](size_t bytes, const std::nothrow_t&) noexcept { return rill::test::CountedAllocate(bytes, 1); }
+void* operator new(size_t bytes, const std::nothrow_t&) noexcept {
+  return rill::test::CountedAllocate(bytes, 1);
+}
+void* operator new[](size_t bytes, const std::nothrow_t&) noexcept {
+  return rill::test::CountedAllocate(bytes, 1);
+}
 void operator delete(void* data) noexcept { std::free(data); }
 void operator delete[](void* data) noexcept { std::free(data); }
 void operator delete(void* data, size_t) noexcept { std::free(data); }

@@ -1,4 +1,5 @@
-// tests/support/counting_alloc.h — counts heap allocations, to prove that the token path makes none.
+// tests/support/counting_alloc.h — counts heap allocations, to prove that the token path makes
+// none.
 //
 // Linking tests/support replaces operator new for the executable; memory still comes from malloc.
 #pragma once

@@ -3,7 +3,8 @@
 //   class AddTest : public DeviceTest {};
 //   TEST_P(AddTest, ...) { RILL_NEEDS_OP(add); ... Run(&OpTable::add, args); }
 //   RILL_FOR_EACH_DEVICE(AddTest);
-// Host devices are wrapped in a guarded device, so every operator test is a test for overruns as well.
+// Host devices are wrapped in a guarded device, so every operator test is a test for overruns as
+// well.
 #pragma once
 
 #include <algorithm>
@@ -19,7 +20,8 @@
 
 namespace rill::test {
 
-// "ref", "cpu", "cuda". A device this machine or this build lacks is in the list and shows as skipped.
+// "ref", "cpu", "cuda". A device this machine or this build lacks is in the list and shows as
+// skipped.
 std::vector<std::string> DeviceNames();
 
 // Guarded when it is a host device. `n_threads` as in OpenDevice.
@@ -33,8 +35,8 @@ class DeviceTest : public ::testing::TestWithParam<std::string> {
   Rig& rig() { return *rig_; }
   bool is_host() const { return device_->is_host(); }
 
-  // How far apart this device may be from exact arithmetic: `host` on host devices, wider where activations may be
-  // bf16 (docs/NUMERICS.md).
+  // How far apart this device may be from exact arithmetic: `host` on host devices, wider where
+  // activations may be bf16 (docs/NUMERICS.md).
   double Tolerance(double host) const { return is_host() ? host : std::max(host, 2e-2); }
 
   // Runs the operator to its end and expects success and, on host devices, no heap allocation.
@@ -45,7 +47,8 @@ class DeviceTest : public ::testing::TestWithParam<std::string> {
     const uint64_t n_allocated = AllocationCount() - allocations;
     if (status.ok()) status = device().Synchronize();
     ASSERT_TRUE(status.ok()) << status;
-    ASSERT_TRUE(n_allocated == 0 || !is_host()) << "the operator made " << n_allocated << " heap allocations";
+    ASSERT_TRUE(n_allocated == 0 || !is_host())
+        << "the operator made " << n_allocated << " heap allocations";
   }
 
   Random random_;
@@ -55,10 +58,11 @@ class DeviceTest : public ::testing::TestWithParam<std::string> {
   std::unique_ptr<Rig> rig_;
 };
 
-#define RILL_NEEDS_OP(op) \
-  if (device().ops().op == nullptr) GTEST_SKIP() << "device " << GetParam() << " has no operator " #op
+#define RILL_NEEDS_OP(op)           \
+  if (device().ops().op == nullptr) \
+  GTEST_SKIP() << "device " << GetParam() << " has no operator " #op
 
-#define RILL_FOR_EACH_DEVICE(Fixture)                                                        \
+#define RILL_FOR_EACH_DEVICE(Fixture)                                                          \
   INSTANTIATE_TEST_SUITE_P(Devices, Fixture, ::testing::ValuesIn(::rill::test::DeviceNames()), \
                            [](const auto& info) { return info.param; })
 

@@ -1,4 +1,5 @@
-// tests/support/random.h — fresh random inputs from a seed that is printed, so that any failure can be repeated.
+// tests/support/random.h — fresh random inputs from a seed that is printed, so that any failure can
+// be repeated.
 #pragma once
 
 #include <cmath>
@@ -44,7 +45,8 @@ class Random {
     for (int64_t row = 0; row < n_rows; ++row) {
       double sum = 1e-30;
       for (int64_t i = 0; i < n; ++i) sum += static_cast<double>(v[row * n + i]) * v[row * n + i];
-      for (int64_t i = 0; i < n; ++i) v[row * n + i] = static_cast<float>(v[row * n + i] / std::sqrt(sum));
+      for (int64_t i = 0; i < n; ++i)
+        v[row * n + i] = static_cast<float>(v[row * n + i] / std::sqrt(sum));
     }
     return v;
   }

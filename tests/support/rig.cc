@@ -24,7 +24,8 @@ void Require(const absl::Status& status) {
   std::abort();
 }
 
-std::vector<char> Encode(WeightFormat format, const std::vector<float>& values, int64_t rows, int64_t cols) {
+std::vector<char> Encode(WeightFormat format, const std::vector<float>& values, int64_t rows,
+                         int64_t cols) {
   std::vector<char> bytes(MatrixBytes(format, rows, cols));
   QuantizeRows(format, values.data(), rows, cols, bytes.data(),
                IsQuantized(format) ? bytes.data() + ScalesOffset(format, rows, cols) : nullptr);
@@ -46,7 +47,9 @@ void* Rig::Upload(const void* data, size_t bytes) {
   return memory;
 }
 
-void Rig::Download(void* to, const void* from, size_t bytes) { Require(device_.CopyOut(to, from, bytes)); }
+void Rig::Download(void* to, const void* from, size_t bytes) {
+  Require(device_.CopyOut(to, from, bytes));
+}
 
 TensorView Rig::In(const std::vector<float>& values, std::initializer_list<int64_t> dims) {
   return MakeTensor(Upload(values.data(), values.size() * sizeof(float)), DType::kF32, dims);
@@ -65,18 +68,20 @@ TensorView Rig::Out(std::initializer_list<int64_t> dims, DType dtype) {
 
 TensorView Rig::Workspace(uint64_t bytes) { return Out({static_cast<int64_t>(bytes)}, DType::kU8); }
 
-MatrixView Rig::Matrix(WeightFormat format, const std::vector<float>& values, int64_t rows, int64_t cols) {
+MatrixView Rig::Matrix(WeightFormat format, const std::vector<float>& values, int64_t rows,
+                       int64_t cols) {
   const std::vector<char> bytes = Encode(format, values, rows, cols);
   return BindMatrix(format, rows, cols, Upload(bytes.data(), bytes.size()));
 }
 
-ExpertsView Rig::Experts(WeightFormat format, const std::vector<std::vector<float>>& gate_up_down, int64_t hidden,
-                         int64_t width) {
+ExpertsView Rig::Experts(WeightFormat format, const std::vector<std::vector<float>>& gate_up_down,
+                         int64_t hidden, int64_t width) {
   const ExpertLayout layout = MakeExpertLayout(format, hidden, width);
   std::vector<void*> records;
   for (size_t e = 0; e < gate_up_down.size(); e += 3) {
     std::vector<char> record(layout.bytes);
-    const auto place = [&](const std::vector<float>& values, uint64_t offset, int64_t rows, int64_t cols) {
+    const auto place = [&](const std::vector<float>& values, uint64_t offset, int64_t rows,
+                           int64_t cols) {
       const std::vector<char> bytes = Encode(format, values, rows, cols);
       std::copy(bytes.begin(), bytes.end(), record.begin() + static_cast<int64_t>(offset));
     };
@@ -90,11 +95,13 @@ ExpertsView Rig::Experts(WeightFormat format, const std::vector<std::vector<floa
   view.n_experts = static_cast<int>(records.size());
   view.hidden = hidden;
   view.width = width;
-  view.record = static_cast<const void* const*>(Upload(records.data(), records.size() * sizeof(void*)));
+  view.record =
+      static_cast<const void* const*>(Upload(records.data(), records.size() * sizeof(void*)));
   return view;
 }
 
-MlaCacheView Rig::Cache(DType dtype, int64_t latent, int64_t rope, int64_t n_tokens, int layers, int layer) {
+MlaCacheView Rig::Cache(DType dtype, int64_t latent, int64_t rope, int64_t n_tokens, int layers,
+                        int layer) {
   MlaCacheView cache;
   cache.dtype = dtype;
   cache.latent = latent;
@@ -117,7 +124,8 @@ void Rig::WriteCacheRows(const MlaCacheView& cache, const std::vector<float>& ro
   for (int64_t t = 0; t * width < static_cast<int64_t>(rows.size()); ++t) {
     const float* row = rows.data() + t * width;
     std::transform(row, row + width, narrow.begin(), [](float x) { return ToBf16(x); });
-    const void* source = cache.dtype == DType::kBf16 ? static_cast<const void*>(narrow.data()) : row;
+    const void* source =
+        cache.dtype == DType::kBf16 ? static_cast<const void*>(narrow.data()) : row;
     Require(device_.CopyIn(host_view.row(t), source, cache.row_bytes()));
   }
 }
@@ -131,7 +139,8 @@ std::vector<float> Rig::ReadCacheRows(const MlaCacheView& cache, int64_t n_token
   for (int64_t t = 0; t < n_tokens; ++t) {
     if (cache.dtype == DType::kBf16) {
       Download(narrow.data(), host_view.row(t), cache.row_bytes());
-      std::transform(narrow.begin(), narrow.end(), rows.begin() + t * width, [](Bf16 x) { return ToFloat(x); });
+      std::transform(narrow.begin(), narrow.end(), rows.begin() + t * width,
+                     [](Bf16 x) { return ToFloat(x); });
     } else {
       Download(rows.data() + t * width, host_view.row(t), cache.row_bytes());
     }
@@ -143,7 +152,8 @@ void Rig::Write(const TensorView& view, const std::vector<float>& values) {
   Require(device_.CopyIn(view.data, values.data(), values.size() * sizeof(float)));
 }
 
-std::vector<float> Rounded(WeightFormat format, const std::vector<float>& values, int64_t rows, int64_t cols) {
+std::vector<float> Rounded(WeightFormat format, const std::vector<float>& values, int64_t rows,
+                           int64_t cols) {
   const std::vector<char> bytes = Encode(format, values, rows, cols);
   const MatrixView matrix = BindMatrix(format, rows, cols, bytes.data());
   std::vector<float> out(rows * cols);

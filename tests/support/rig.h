@@ -1,4 +1,5 @@
-// tests/support/rig.h — memory for one operator call on any device: inputs copied in, outputs poisoned, results read back.
+// tests/support/rig.h — memory for one operator call on any device: inputs copied in, outputs
+// poisoned, results read back.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +27,18 @@ class Rig {
   TensorView Workspace(uint64_t bytes);
 
   // Encodes `values` [rows, cols] in the layout of matrix.h.
-  MatrixView Matrix(WeightFormat format, const std::vector<float>& values, int64_t rows, int64_t cols);
+  MatrixView Matrix(WeightFormat format, const std::vector<float>& values, int64_t rows,
+                    int64_t cols);
 
   // The experts of a layer from their matrices, per expert gate, up, down.
-  ExpertsView Experts(WeightFormat format, const std::vector<std::vector<float>>& gate_up_down, int64_t hidden,
-                      int64_t width);
+  ExpertsView Experts(WeightFormat format, const std::vector<std::vector<float>>& gate_up_down,
+                      int64_t hidden, int64_t width);
 
-  // A cache with room for `n_tokens`, its rows poisoned; `layers` parts a page, this layer's being number `layer`.
-  MlaCacheView Cache(DType dtype, int64_t latent, int64_t rope, int64_t n_tokens, int layers = 1, int layer = 0);
-  void WriteCacheRows(const MlaCacheView& cache, const std::vector<float>& rows);   // from token 0
+  // A cache with room for `n_tokens`, its rows poisoned; `layers` parts a page, this layer's being
+  // number `layer`.
+  MlaCacheView Cache(DType dtype, int64_t latent, int64_t rope, int64_t n_tokens, int layers = 1,
+                     int layer = 0);
+  void WriteCacheRows(const MlaCacheView& cache, const std::vector<float>& rows);  // from token 0
   std::vector<float> ReadCacheRows(const MlaCacheView& cache, int64_t n_tokens);
 
   std::vector<float> Read(const TensorView& view) { return ReadAs<float>(view); }
@@ -63,9 +67,10 @@ class Rig {
 };
 
 // What the matrix really holds: `values` through its format and back.
-std::vector<float> Rounded(WeightFormat format, const std::vector<float>& values, int64_t rows, int64_t cols);
+std::vector<float> Rounded(WeightFormat format, const std::vector<float>& values, int64_t rows,
+                           int64_t cols);
 
-inline constexpr WeightFormat kAllFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kQ8,
-                                               WeightFormat::kQ4};
+inline constexpr WeightFormat kAllFormats[] = {WeightFormat::kF32, WeightFormat::kBf16,
+                                               WeightFormat::kQ8, WeightFormat::kQ4};
 
 }  // namespace rill::test
