@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/cuda/cuda_device.h"
+#include "kernels/device/buffer.h"
 #include "kernels/ops/fused_decoder.h"
 
 namespace rill::cuda {
@@ -105,5 +107,9 @@ uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
 StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state);
 int CountBarriers(const DecoderSpec& spec);
+
+// Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (token, position and
+// barrier_base are the caller's) and the shared memory a block needs.
+absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes);
 
 }  // namespace rill::cuda
