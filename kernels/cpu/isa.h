@@ -64,11 +64,14 @@ struct ConvChannels {
   float *tail, *out;               // [C, W-1], [T, C]
 };
 
-// A run of cached rows, `n` at most kMlaSplitTokens, of `width` = latent + rope values each.
+// A run of cached rows, `n` at most kMlaSplitTokens, of `width` = latent + rope values each; and the bytes that the same
+// worker will read after them, 0 if none.
 struct CacheRows {
   bool bf16;
   const void* data;
   int64_t n, width;
+  const void* next;
+  int64_t next_bytes;
 };
 
 // Scratch of one worker, in floats: the widest use is a split of the MLA cache in float32.

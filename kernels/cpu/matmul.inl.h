@@ -16,13 +16,14 @@ RILL_INLINE const float* Row(const Rows& x, int64_t t) {
 RILL_INLINE void PanelTokens(const float* panel, const Rows& x, int64_t first, int64_t n_tokens, int64_t k, int64_t n,
                              int64_t n_rows, float* sums) {
   const int last_lanes = static_cast<int>(n % 16);
-  for (int64_t t = 0; t < n_tokens; t += kTileCols) {
-    const int cols = static_cast<int>(n_tokens - t < kTileCols ? n_tokens - t : kTileCols);
+  for (int64_t t = 0; t < n_tokens;) {
+    const int cols = TileWidth(n_tokens - t, kTileCols);
     const float* inputs[kTileCols];
     for (int c = 0; c < cols; ++c) inputs[c] = Row(x, first + t + c) + k;
     for (int64_t r = 0; r < n_rows; r += kTileRows) {
       DotTileOf(cols, panel + r * kRun, kRun, inputs, n, last_lanes, sums + (t * kPanelRows + r) * 16, kPanelRows, k == 0);
     }
+    t += cols;
   }
 }
 

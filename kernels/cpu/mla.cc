@@ -70,8 +70,12 @@ void AttendSplits(CpuDevice& device, const Attention& a, const QueryBlock& block
       int64_t visible[kMlaQueriesAtOnce];
       for (int64_t i = 0; i < n; ++i) visible[i] = block.Visible(pair + i, H, split);
       if (visible[n - 1] == 0) continue;
-      const CacheRows rows = {a.cache.dtype == DType::kBf16, a.cache.row(split * kMlaSplitTokens), visible[n - 1],
-                              a.shape.latent + a.shape.rope};
+      CacheRows rows = {a.cache.dtype == DType::kBf16, a.cache.row(split * kMlaSplitTokens), visible[n - 1],
+                        a.shape.latent + a.shape.rope, nullptr, 0};
+      if (unit % groups == groups - 1 && unit + 1 < end) {
+        rows.next = a.cache.row((split + 1) * kMlaSplitTokens);
+        rows.next_bytes = kMlaSplitTokens * a.cache.row_bytes();
+      }
       device.isa().mla_split(rows, a.shape.latent, a.scale, a.absorbed + pair * a.layout.query, n, visible,
                              a.partials + ((split - first) * pairs + pair) * a.layout.partial, a.layout.partial,
                              device.scratch(worker));

@@ -11,9 +11,22 @@ namespace rill::RILL_SIMD_NAMESPACE {
 
 using cpu::CacheRows;
 
-inline constexpr int64_t kSplit = 128;         // kMlaSplitTokens
+inline constexpr int64_t kSplit = 128;       // kMlaSplitTokens
+inline constexpr int64_t kRowsInCache = 16;  // a multiple of every kTileRows
 
 RILL_INLINE int64_t RoundUp(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Memory to be asked for, `helping` bytes at a time.
+struct Upcoming {
+  const uint8_t* at;
+  int64_t left, helping;
+  __attribute__((always_inline)) void FetchSome() {
+    const int64_t n = left < helping ? left : helping;
+    for (int64_t i = 0; i < n; i += kLine) __builtin_prefetch(at + i, 0, 2);
+    at += n;
+    left -= n;
+  }
+};
 
 void MlaAbsorb(const Weights& w, int64_t nope, const Rows& q, float* absorbed, int64_t stride, float* scratch) {
   const int64_t width = RoundUp(w.cols, 16), row_stride = RoundUp(w.cols, 32);
@@ -46,17 +59,33 @@ RILL_INLINE void WidenRows(const CacheRows& cache, int64_t first, int64_t n, int
   }
 }
 
-// scores[c][t] = scale * Dot(queries[c], rows[t]) for up to kTileCols queries.
-RILL_INLINE void ScoreTile(const float* rows, int64_t stride, int64_t n, float scale, const float* queries, int n_cols,
+// scores[c][t] = scale * Dot(queries[c], rows[t]) for up to kTileCols queries and kTileRows rows.
+RILL_INLINE void ScoreTile(const float* rows, int64_t stride, float scale, const float* queries, int n_cols,
                            float* scores) {
+  constexpr int kSums = (kTileCols * kTileRows + 15) / 16 * 16;
+  float vecs[kSums * 16], sums[kSums];
   const float* inputs[kTileCols];
   for (int c = 0; c < n_cols; ++c) inputs[c] = queries + c * stride;
-  for (int64_t t = 0; t < n; t += kTileRows) {
-    float vecs[(kTileCols * kTileRows + 15) / 16 * 256], sums[(kTileCols * kTileRows + 15) / 16 * 16];
-    DotTileOf(n_cols, rows + t * stride, stride, inputs, stride, 0, vecs, kTileRows, true);
-    for (int i = 0; i < n_cols * kTileRows; i += 16) SumEach(vecs + 16 * i, sums + i);
-    for (int c = 0; c < n_cols; ++c) {
-      for (int r = 0; r < kTileRows; ++r) scores[c * kSplit + t + r] = scale * sums[c * kTileRows + r];
+  DotTileOf(n_cols, rows, stride, inputs, stride, 0, vecs, kTileRows, true);
+  for (int i = 0; i < n_cols * kTileRows; i += 16) SumEach(vecs + 16 * i, sums + i);
+  for (int c = 0; c < n_cols; ++c) {
+    for (int r = 0; r < kTileRows; ++r) scores[c * kSplit + r] = scale * sums[c * kTileRows + r];
+  }
+}
+
+// Scores of all queries for n rows. Rows go by in runs that stay in the first-level cache for every query; meanwhile
+// the next split is on its way from memory.
+RILL_INLINE void ScoreRows(const float* rows, int64_t stride, int64_t n, float scale, const float* queries,
+                           int64_t n_queries, float* scores, Upcoming* next) {
+  for (int64_t first = 0; first < n; first += kRowsInCache) {
+    const int64_t last = n - first < kRowsInCache ? n : first + kRowsInCache;
+    for (int64_t c = 0; c < n_queries;) {
+      const int cols = TileWidth(n_queries - c, kTileCols);
+      for (int64_t t = first; t < last; t += kTileRows) {
+        next->FetchSome();
+        ScoreTile(rows + t * stride, stride, scale, queries + c * stride, cols, scores + c * kSplit + t);
+      }
+      c += cols;
     }
   }
 }
@@ -96,13 +125,13 @@ void MlaSplit(const CacheRows& cache, int64_t latent, float scale, const float* 
   float* rows = scratch + cpu::kMlaQueriesAtOnce * kSplit;
   const int64_t room = (cpu::kScratchFloats - cpu::kMlaQueriesAtOnce * kSplit) / row_stride / kTileRows * kTileRows;
   const int64_t at_once = room < kSplit ? room : kSplit;
+  // Its lines in equal helpings, one for every tile of scores.
+  const int64_t tiles = RoundUp(cache.n, kTileRows) / kTileRows * (RoundUp(n_queries, kTileCols) / kTileCols);
+  Upcoming next = {static_cast<const uint8_t*>(cache.next), cache.next_bytes, RoundUp(cache.next_bytes / tiles, kLine)};
   for (int64_t first = 0; first < cache.n; first += at_once) {
     const int64_t n = cache.n - first < at_once ? cache.n - first : at_once;
     WidenRows(cache, first, n, row_stride, rows);
-    for (int64_t c = 0; c < n_queries; c += kTileCols) {
-      const int cols = static_cast<int>(n_queries - c < kTileCols ? n_queries - c : kTileCols);
-      ScoreTile(rows, row_stride, n, scale, queries + c * row_stride, cols, scores + c * kSplit + first);
-    }
+    ScoreRows(rows, row_stride, n, scale, queries, n_queries, scores + first, &next);
   }
   for (int64_t c = 0; c < n_queries; ++c) {
     float* partial = partials + c * stride;

@@ -62,28 +62,43 @@ RILL_INLINE void SpreadTile(const float* weights, int64_t weight_stride, const f
   }
 }
 
-// All Vecs of j for C columns; `width` is a multiple of 16.
-template <int C>
-RILL_INLINE void SpreadColumns(const float* weights, int64_t weight_stride, const float* rows, int64_t row_stride,
-                               int64_t n, int64_t width, float* out, int64_t out_stride) {
-  int64_t j = 0;
-  for (; j + 16 * kSpreadVecs <= width; j += 16 * kSpreadVecs) {
-    SpreadTile<C, kSpreadVecs>(weights, weight_stride, rows + j, row_stride, n, out + j, out_stride);
+template <int S, int C = kSpreadCols>
+RILL_INLINE void SpreadTileOf(int n_cols, const float* weights, int64_t weight_stride, const float* rows,
+                              int64_t row_stride, int64_t n, float* out, int64_t out_stride) {
+  if (n_cols == C) {
+    SpreadTile<C, S>(weights, weight_stride, rows, row_stride, n, out, out_stride);
+  } else if constexpr (C > 1) {
+    SpreadTileOf<S, C - 1>(n_cols, weights, weight_stride, rows, row_stride, n, out, out_stride);
   }
-  for (; j < width; j += 16) SpreadTile<C, 1>(weights, weight_stride, rows + j, row_stride, n, out + j, out_stride);
 }
 
+// How many of `left` columns the next tile takes, at most `most`: tiles of nearly equal width, because a narrow one
+// waits for its own sums.
+RILL_INLINE int TileWidth(int64_t left, int most) {
+  const int64_t tiles = (left + most - 1) / most;
+  return static_cast<int>((left + tiles - 1) / tiles);
+}
+
+// S Vecs of j for all columns: the stripe of rows they read stays in the first-level cache meanwhile.
+template <int S>
+RILL_INLINE void SpreadStripe(const float* weights, int64_t weight_stride, int64_t n_cols, const float* rows,
+                              int64_t row_stride, int64_t n, float* out, int64_t out_stride) {
+  for (int64_t c = 0; c < n_cols;) {
+    const int cols = TileWidth(n_cols - c, kSpreadCols);
+    SpreadTileOf<S>(cols, weights + c * weight_stride, weight_stride, rows, row_stride, n, out + c * out_stride,
+                    out_stride);
+    c += cols;
+  }
+}
+
+// All of j; `width` is a multiple of 16.
 RILL_INLINE void Spread(const float* weights, int64_t weight_stride, int64_t n_cols, const float* rows,
                         int64_t row_stride, int64_t n, int64_t width, float* out, int64_t out_stride) {
-  int64_t c = 0;
-  for (; c + kSpreadCols <= n_cols; c += kSpreadCols) {
-    SpreadColumns<kSpreadCols>(weights + c * weight_stride, weight_stride, rows, row_stride, n, width,
-                               out + c * out_stride, out_stride);
+  int64_t j = 0;
+  for (; j + 16 * kSpreadVecs <= width; j += 16 * kSpreadVecs) {
+    SpreadStripe<kSpreadVecs>(weights, weight_stride, n_cols, rows + j, row_stride, n, out + j, out_stride);
   }
-  for (; c < n_cols; ++c) {
-    SpreadColumns<1>(weights + c * weight_stride, weight_stride, rows, row_stride, n, width, out + c * out_stride,
-                     out_stride);
-  }
+  for (; j < width; j += 16) SpreadStripe<1>(weights, weight_stride, n_cols, rows + j, row_stride, n, out + j, out_stride);
 }
 
 }  // namespace rill::RILL_SIMD_NAMESPACE
