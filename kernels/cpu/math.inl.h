@@ -1,5 +1,6 @@
 // Elementary functions on sixteen lanes, the same polynomials and the same bits for every instruction set.
-// kernels/cpu; see simd.h. Errors were measured over all floats of the range: tests/kernels/cpu_math_test.cc.
+// kernels/cpu; see simd.h. Errors in units of the last place, measured by tests/kernels/cpu_math_test.cc: Exp 1.03, Softplus
+// 2.7, Sigmoid and Silu 2.8.
 
 namespace rill::RILL_SIMD_NAMESPACE {
 
