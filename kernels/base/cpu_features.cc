@@ -25,33 +25,42 @@ bool HasF16c() {
 
 std::string_view Name(CpuIsa isa) {
   switch (isa) {
-    case CpuIsa::kGeneric: return "generic";
-    case CpuIsa::kAvx2: return "avx2";
-    case CpuIsa::kAvx512: return "avx512";
-    case CpuIsa::kNeon: return "neon";
+    case CpuIsa::kGeneric:
+      return "generic";
+    case CpuIsa::kAvx2:
+      return "avx2";
+    case CpuIsa::kAvx512:
+      return "avx512";
+    case CpuIsa::kNeon:
+      return "neon";
   }
   return "?";
 }
 
 bool Supports(CpuIsa isa) {
   switch (isa) {
-    case CpuIsa::kGeneric: return true;
+    case CpuIsa::kGeneric:
+      return true;
 #if defined(__x86_64__)
     case CpuIsa::kAvx2:
       return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && HasF16c();
     case CpuIsa::kAvx512:
-      return Supports(CpuIsa::kAvx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+      return Supports(CpuIsa::kAvx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512dq");
 #endif
 #if defined(__aarch64__)
-    case CpuIsa::kNeon: return true;  // part of the base architecture, fused multiply-add and half floats included
+    case CpuIsa::kNeon:
+      return true;  // part of the base architecture, fused multiply-add and half floats included
 #endif
-    default: return false;
+    default:
+      return false;
   }
 }
 
 CpuIsa BestCpuIsa() {
-  constexpr CpuIsa kWidestFirst[] = {CpuIsa::kAvx512, CpuIsa::kAvx2, CpuIsa::kNeon, CpuIsa::kGeneric};
+  constexpr CpuIsa kWidestFirst[] = {CpuIsa::kAvx512, CpuIsa::kAvx2, CpuIsa::kNeon,
+                                     CpuIsa::kGeneric};
   const char* asked = std::getenv("RILL_CPU_ISA");
   for (const CpuIsa isa : kWidestFirst) {
     if (asked != nullptr && Name(isa) == asked && Supports(isa)) return isa;

@@ -14,7 +14,8 @@
 namespace rill {
 namespace {
 
-// Longer than the gap between two operators of a token, shorter than anyone else on the machine would notice.
+// Longer than the gap between two operators of a token, shorter than anyone else on the machine
+// would notice.
 constexpr std::chrono::microseconds kSpin{40};
 
 inline void Relax() {
@@ -55,7 +56,8 @@ struct Loop {
 
 }  // namespace
 
-// A worker has a line of its own, so that a loop wakes only the workers it has parts for and the others sleep on.
+// A worker has a line of its own, so that a loop wakes only the workers it has parts for and the
+// others sleep on.
 struct ThreadPool::Shared {
   struct alignas(64) Worker {
     std::atomic<uint32_t> epoch{0};  // a new value: there is a part for you, or the pool closes
@@ -87,7 +89,8 @@ ThreadPool::ThreadPool(int n_threads) : shared_(std::make_unique<Shared>()), n_t
   shared_->workers = std::vector<Shared::Worker>(n_threads - 1);
   for (; n_threads_ < n_threads; ++n_threads_) {
     try {
-      shared_->workers[n_threads_ - 1].thread = std::thread(&Shared::Work, shared_.get(), n_threads_);
+      shared_->workers[n_threads_ - 1].thread =
+          std::thread(&Shared::Work, shared_.get(), n_threads_);
     } catch (const std::system_error&) {
       break;
     }

@@ -1,7 +1,10 @@
-// Every body, for the namespace and instruction set of the file that includes this, and the table of them.
+// Every body, for the namespace and instruction set of the file that includes this, and the table
+// of them.
+//
+// In the order of use, which is not the alphabet's.
+// clang-format off
 #include "kernels/cpu/isa.h"
 #include "kernels/cpu/simd.h"
-// simd.h first, then in the order of use.
 #include "kernels/cpu/math.inl.h"
 #include "kernels/cpu/rows.inl.h"
 #include "kernels/cpu/weights.inl.h"
@@ -11,6 +14,7 @@
 #include "kernels/cpu/short_conv.inl.h"
 #include "kernels/cpu/kda.inl.h"
 #include "kernels/cpu/mla.inl.h"
+// clang-format on
 
 namespace rill::RILL_SIMD_NAMESPACE {
 

@@ -42,14 +42,19 @@ const OpTable& CpuDevice::ops() const { return Table(); }
 
 const Isa* GetIsa(CpuIsa isa) {
   switch (isa) {
-    case CpuIsa::kGeneric: return &GenericIsa();
+    case CpuIsa::kGeneric:
+      return &GenericIsa();
 #if defined(__x86_64__)
-    case CpuIsa::kAvx2: return &Avx2Isa();
-    case CpuIsa::kAvx512: return &Avx512Isa();
+    case CpuIsa::kAvx2:
+      return &Avx2Isa();
+    case CpuIsa::kAvx512:
+      return &Avx512Isa();
 #elif defined(__aarch64__)
-    case CpuIsa::kNeon: return &NeonIsa();
+    case CpuIsa::kNeon:
+      return &NeonIsa();
 #endif
-    default: return nullptr;
+    default:
+      return nullptr;
   }
 }
 

@@ -1,4 +1,5 @@
-// kernels/cpu/cpu_device.h — the `cpu` device: a thread pool, an instruction set and each worker's scratch memory.
+// kernels/cpu/cpu_device.h — the `cpu` device: a thread pool, an instruction set and each worker's
+// scratch memory.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// The operators that go through their elements once: add, swiglu, the norms, the KDA gate, the embedding.
+// The operators that go through their elements once: add, swiglu, the norms, the KDA gate, the
+// embedding.
 #include "kernels/base/status.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/cpu/table.h"
@@ -50,7 +51,8 @@ absl::Status Swiglu(Device& device, const SwigluArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
   cpu.pool()->For(args.out.size(), kElements, [&](int64_t begin, int64_t end, int) {
-    cpu.isa().swiglu(args.gate.f32() + begin, args.up.f32() + begin, end - begin, args.out.f32() + begin);
+    cpu.isa().swiglu(args.gate.f32() + begin, args.up.f32() + begin, end - begin,
+                     args.out.f32() + begin);
   });
   return absl::OkStatus();
 }
@@ -60,7 +62,8 @@ absl::Status RmsNorm(Device& device, const RmsNormArgs& args) {
   CpuDevice& cpu = CpuDevice::From(device);
   const int64_t D = args.x.dim[1];
   ForRows(cpu, args.x.dim[0], D, [&](int64_t t) {
-    cpu.isa().rms_norm(args.x.f32() + t * D, args.weight.f32(), args.eps, D, args.out.f32() + t * D);
+    cpu.isa().rms_norm(args.x.f32() + t * D, args.weight.f32(), args.eps, D,
+                       args.out.f32() + t * D);
   });
   return absl::OkStatus();
 }
@@ -80,8 +83,8 @@ absl::Status GatedRmsNorm(Device& device, const GatedRmsNormArgs& args) {
   CpuDevice& cpu = CpuDevice::From(device);
   const int64_t V = args.x.dim[2];
   ForRows(cpu, args.x.dim[0] * args.x.dim[1], V, [&](int64_t row) {
-    cpu.isa().gated_rms_norm(args.x.f32() + row * V, args.gate.f32() + row * V, args.weight.f32(), args.eps, V,
-                             args.out.f32() + row * V);
+    cpu.isa().gated_rms_norm(args.x.f32() + row * V, args.gate.f32() + row * V, args.weight.f32(),
+                             args.eps, V, args.out.f32() + row * V);
   });
   return absl::OkStatus();
 }

@@ -1,9 +1,10 @@
-// kernels/cpu/isa.h — what an instruction set provides: one function per body, chosen once when the device is opened.
+// kernels/cpu/isa.h — what an instruction set provides: one function per body, chosen once when the
+// device is opened.
 //
-// Plain structs and pointers, because the bodies are compiled with instructions the rest of the program may not use
-// (simd.h). Sizes have been checked by the operators that call them (kernels/cpu/<op>.cc), which also cut the work into
-// ranges; no function allocates. Formulas are in kernels/ops, the order of every sum beside its body and in
-// docs/NUMERICS.md.
+// Plain structs and pointers, because the bodies are compiled with instructions the rest of the
+// program may not use (simd.h). Sizes have been checked by the operators that call them
+// (kernels/cpu/<op>.cc), which also cut the work into ranges; no function allocates. Formulas are
+// in kernels/ops, the order of every sum beside its body and in docs/NUMERICS.md.
 #pragma once
 
 #include <stdint.h>
@@ -17,14 +18,15 @@ namespace rill::cpu {
 struct Weights {
   WeightFormat format;
   int64_t cols;
-  int64_t groups;        // per row
+  int64_t groups;  // per row
   int64_t row_bytes;
   const uint8_t* values;
   const uint16_t* scales;
 };
 
-// n activation rows. Without an index row t starts at data + stride * t and its output is row t. With one, output t is
-// row index[t], and every `share` of them read the same input: data + stride * (index[t] / share).
+// n activation rows. Without an index row t starts at data + stride * t and its output is row t.
+// With one, output t is row index[t], and every `share` of them read the same input: data + stride
+// * (index[t] / share).
 struct Rows {
   const float* data;
   int64_t stride;
@@ -33,8 +35,9 @@ struct Rows {
   int32_t share = 1;
 };
 
-// T tokens of one head of Kimi Delta Attention, value columns [begin, end) of the state. Strides are in floats, from
-// one token to the next. Ring slots are those of tokens [first_recorded, T); ring_k == nullptr: no ring.
+// T tokens of one head of Kimi Delta Attention, value columns [begin, end) of the state. Strides
+// are in floats, from one token to the next. Ring slots are those of tokens [first_recorded, T);
+// ring_k == nullptr: no ring.
 struct KdaHead {
   int64_t T, K, V, begin, end;
   float scale;
@@ -45,8 +48,8 @@ struct KdaHead {
   const float* v;
   float* out;
   int64_t value_stride;
-  float* state;                                 // [K, V]
-  float *ring_k, *ring_u, *ring_g;              // [R, ...] of this head
+  float* state;                     // [K, V]
+  float *ring_k, *ring_u, *ring_g;  // [R, ...] of this head
   int64_t ring_size, ring_position, first_recorded;
 };
 
@@ -59,13 +62,13 @@ struct KdaReplayHead {
 };
 
 struct ConvChannels {
-  int64_t T, C, W, begin, end;     // tokens, channels, taps, the channels to do
-  const float *x, *weight;         // [T, C], [C, W]
-  float *tail, *out;               // [C, W-1], [T, C]
+  int64_t T, C, W, begin, end;  // tokens, channels, taps, the channels to do
+  const float *x, *weight;      // [T, C], [C, W]
+  float *tail, *out;            // [C, W-1], [T, C]
 };
 
-// A run of cached rows, `n` at most kMlaSplitTokens, of `width` = latent + rope values each; and the bytes that the same
-// worker will read after them, 0 if none.
+// A run of cached rows, `n` at most kMlaSplitTokens, of `width` = latent + rope values each; and
+// the bytes that the same worker will read after them, 0 if none.
 struct CacheRows {
   bool bf16;
   const void* data;
@@ -82,24 +85,28 @@ inline constexpr int64_t kMlaQueriesAtOnce = 32;
 struct Isa {
   CpuIsa id;
 
-  // matvec.inl.h, matmul.inl.h: rows [begin, end) of the matrix; y[row] is written, so y is that of row 0.
-  void (*matvec)(const Weights&, int64_t begin, int64_t end, const float* x, float* y, bool accumulate);
-  void (*matmul)(const Weights&, int64_t begin, int64_t end, const Rows& x, float* y, int64_t y_stride, bool accumulate,
-                 float* scratch);
+  // matvec.inl.h, matmul.inl.h: rows [begin, end) of the matrix; y[row] is written, so y is that of
+  // row 0.
+  void (*matvec)(const Weights&, int64_t begin, int64_t end, const float* x, float* y,
+                 bool accumulate);
+  void (*matmul)(const Weights&, int64_t begin, int64_t end, const Rows& x, float* y,
+                 int64_t y_stride, bool accumulate, float* scratch);
   void (*decode_row)(const Weights&, int64_t row, float* out);
 
   // rows.inl.h
   void (*add)(float* x, const float* y, int64_t n);
   void (*rms_norm)(const float* x, const float* weight, float eps, int64_t D, float* out);
   void (*l2_norm)(const float* x, float eps, int64_t K, float* out);
-  void (*gated_rms_norm)(const float* x, const float* gate, const float* weight, float eps, int64_t V, float* out);
+  void (*gated_rms_norm)(const float* x, const float* gate, const float* weight, float eps,
+                         int64_t V, float* out);
   void (*swiglu)(const float* gate, const float* up, int64_t n, float* out);
   void (*sigmoid)(const float* x, int64_t n, float* out);
   void (*softmax)(float* x, int64_t n);
   void (*kda_decay)(const float* f, const float* dt_bias, float a_log, int64_t K, float* g);
-  void (*weighted_sum)(const float* rows, int64_t n_rows, int64_t stride, const float* weights, int64_t n,
-                       bool accumulate, float* out);
-  void (*mla_row)(const float* kv, const float* weight, float eps, int64_t latent, int64_t rope, bool bf16, void* row);
+  void (*weighted_sum)(const float* rows, int64_t n_rows, int64_t stride, const float* weights,
+                       int64_t n, bool accumulate, float* out);
+  void (*mla_row)(const float* kv, const float* weight, float eps, int64_t latent, int64_t rope,
+                  bool bf16, void* row);
   float (*largest)(const float* x, int64_t n);
   float (*sum_exp)(const float* x, float max, int64_t n);
 
@@ -109,11 +116,15 @@ struct Isa {
   void (*kda_replay)(const KdaReplayHead&);
 
   // mla.inl.h
-  // Rows [0, nope) of `w` are one head's W_K; absorbed rows are `stride` floats apart, their latent rounded up to 16.
-  void (*mla_absorb)(const Weights& w, int64_t nope, const Rows& q, float* absorbed, int64_t stride, float* scratch);
-  // Up to kMlaQueriesAtOnce queries [latent | rope], rounded up to 16; query c sees the first visible[c] rows.
-  void (*mla_split)(const CacheRows&, int64_t latent, float scale, const float* queries, int64_t n_queries,
-                    const int64_t* visible, float* partials, int64_t stride, float* scratch);
+  // Rows [0, nope) of `w` are one head's W_K; absorbed rows are `stride` floats apart, their latent
+  // rounded up to 16.
+  void (*mla_absorb)(const Weights& w, int64_t nope, const Rows& q, float* absorbed, int64_t stride,
+                     float* scratch);
+  // Up to kMlaQueriesAtOnce queries [latent | rope], rounded up to 16; query c sees the first
+  // visible[c] rows.
+  void (*mla_split)(const CacheRows&, int64_t latent, float scale, const float* queries,
+                    int64_t n_queries, const int64_t* visible, float* partials, int64_t stride,
+                    float* scratch);
   void (*mla_combine)(float* running, const float* partial, int64_t latent);
   void (*mla_finish)(float* running, int64_t latent);
 };

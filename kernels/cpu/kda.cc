@@ -1,4 +1,5 @@
-// kda_step, kda_chunk and kda_replay: one recurrence, cut by heads and value columns, which never meet.
+// kda_step, kda_chunk and kda_replay: one recurrence, cut by heads and value columns, which never
+// meet.
 #include <algorithm>
 #include <cstring>
 
@@ -26,7 +27,8 @@ void ForColumns(CpuDevice& device, int64_t H, int64_t V, F&& f) {
 
 template <typename Args>
 KdaHead MakeHead(const Args& args, int64_t h, int64_t begin, int64_t end) {
-  const int64_t T = args.q.dim[0], H = args.state.dim[0], K = args.state.dim[1], V = args.state.dim[2];
+  const int64_t T = args.q.dim[0], H = args.state.dim[0], K = args.state.dim[1],
+                V = args.state.dim[2];
   KdaHead head{};
   head.T = T;
   head.K = K;
@@ -82,35 +84,39 @@ void CopyColumns(const KdaHead& head, int64_t h, void* target) {
 absl::Status KdaStep(Device& device, const KdaStepArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
-  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
-    cpu.isa().kda_run(MakeHead(args, h, begin, end), scratch);
-  });
+  ForColumns(cpu, args.state.dim[0], args.state.dim[2],
+             [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
+               cpu.isa().kda_run(MakeHead(args, h, begin, end), scratch);
+             });
   return absl::OkStatus();
 }
 
 absl::Status KdaChunk(Device& device, const KdaChunkArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
-  ForColumns(cpu, args.state.dim[0], args.state.dim[2], [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
-    const KdaHead head = MakeHead(args, h, begin, end);
-    int64_t done = 0;
-    for (const StateExport& target : args.exports) {
-      cpu.isa().kda_run(Slice(head, done, target.after), scratch);
-      CopyColumns(head, h, target.state);
-      done = target.after;
-    }
-    if (done < head.T) cpu.isa().kda_run(Slice(head, done, head.T), scratch);
-  });
+  ForColumns(cpu, args.state.dim[0], args.state.dim[2],
+             [&](int64_t h, int64_t begin, int64_t end, float* scratch) {
+               const KdaHead head = MakeHead(args, h, begin, end);
+               int64_t done = 0;
+               for (const StateExport& target : args.exports) {
+                 cpu.isa().kda_run(Slice(head, done, target.after), scratch);
+                 CopyColumns(head, h, target.state);
+                 done = target.after;
+               }
+               if (done < head.T) cpu.isa().kda_run(Slice(head, done, head.T), scratch);
+             });
   return absl::OkStatus();
 }
 
 absl::Status KdaReplay(Device& device, const KdaReplayArgs& args) {
   RILL_RETURN_IF_ERROR(Check(args));
   CpuDevice& cpu = CpuDevice::From(device);
-  const int64_t H = args.state.dim[0], K = args.state.dim[1], V = args.state.dim[2], R = args.ring.k.dim[0];
+  const int64_t H = args.state.dim[0], K = args.state.dim[1], V = args.state.dim[2],
+                R = args.ring.k.dim[0];
   ForColumns(cpu, H, V, [&](int64_t h, int64_t begin, int64_t end, float*) {
-    cpu.isa().kda_replay({args.n, K, V, begin, end, args.state.f32() + h * K * V, args.ring.k.f32() + h * K,
-                          args.ring.u.f32() + h * V, args.ring.g.f32() + h * K, H * K, H * V, R, args.position % R});
+    cpu.isa().kda_replay({args.n, K, V, begin, end, args.state.f32() + h * K * V,
+                          args.ring.k.f32() + h * K, args.ring.u.f32() + h * V,
+                          args.ring.g.f32() + h * K, H * K, H * V, R, args.position % R});
   });
   return absl::OkStatus();
 }

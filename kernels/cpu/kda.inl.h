@@ -1,12 +1,16 @@
 // Kimi Delta Attention, one head, a range of value columns. kernels/cpu; see simd.h and isa.h.
 //
-// Columns of the state never meet, so a stripe of them can stay in the first-level cache while many tokens pass; it is
-// copied out for that, because a stripe of a row-major state falls into a fraction of the cache's sets. For column j, a_i = Exp(g_i) and i over the keys:
-//   S'[i] = a_i * S[i]                         p_m = sum over i = m, m+4, .. of k_i * S'[i]     (m = 0..3)
+// Columns of the state never meet, so a stripe of them can stay in the first-level cache while many
+// tokens pass; it is copied out for that, because a stripe of a row-major state falls into a
+// fraction of the cache's sets. For column j, a_i = Exp(g_i) and i over the keys:
+//   S'[i] = a_i * S[i]
+//   p_m   = sum over i = m, m + 4, .. of k_i * S'[i]           m = 0..3
 //   u     = beta * (v - ((p_0 + p_1) + (p_2 + p_3)))
-//   S[i]  = k_i * u + S'[i]                    o_m = sum over i = m, m+4, .. of q_i * S[i]
+//   S[i]  = k_i * u + S'[i]
+//   o_m   = sum over i = m, m + 4, .. of q_i * S[i]
 //   o     = scale * ((o_0 + o_1) + (o_2 + o_3))
-// every "x * y + z" one fused multiply-add. S' is not stored: multiplying twice gives the same bits and saves a store.
+// every "x * y + z" one fused multiply-add. S' is not stored: multiplying twice gives the same bits
+// and saves a store.
 
 namespace rill::RILL_SIMD_NAMESPACE {
 
@@ -18,11 +22,6 @@ inline constexpr int kChains = 4;
 
 RILL_INLINE void ExpRow(const float* g, int64_t K, float* decay) {
   for (int64_t i = 0; i < K; i += 16) Store(decay + i, Exp(Load(g + i)));
-}
-
-template <int S>
-RILL_INLINE void LoadStripe(const float* p, Vec* v) {
-  for (int s = 0; s < S; ++s) v[s] = Load(p + 16 * s);
 }
 
 template <int S>
@@ -39,7 +38,8 @@ RILL_INLINE Vec Fold(const Vec (*sums)[S], int s) {
 
 // p: what the decayed state predicts.
 template <int S>
-RILL_INLINE void Predict(const float* state, int64_t row_stride, int64_t K, const float* decay, const float* k, Vec (*p)[S]) {
+RILL_INLINE void Predict(const float* state, int64_t row_stride, int64_t K, const float* decay,
+                         const float* k, Vec (*p)[S]) {
   Clear<S>(p);
   for (int64_t i = 0; i < K; i += kChains) {
     for (int m = 0; m < kChains; ++m) {
@@ -53,8 +53,8 @@ RILL_INLINE void Predict(const float* state, int64_t row_stride, int64_t K, cons
 
 // Writes the delta into the state and reads the state back with q.
 template <int S>
-RILL_INLINE void WriteAndRead(float* state, int64_t row_stride, int64_t K, const float* decay, const float* k,
-                              const float* q, const Vec* u, Vec (*o)[S]) {
+RILL_INLINE void WriteAndRead(float* state, int64_t row_stride, int64_t K, const float* decay,
+                              const float* k, const float* q, const Vec* u, Vec (*o)[S]) {
   Clear<S>(o);
   for (int64_t i = 0; i < K; i += kChains) {
     for (int m = 0; m < kChains; ++m) {
@@ -71,8 +71,8 @@ RILL_INLINE void WriteAndRead(float* state, int64_t row_stride, int64_t K, const
 
 // Token t on S Vecs of columns from j on; `state` is row 0 of those columns.
 template <int S>
-RILL_INLINE void StepStripe(const KdaHead& head, int64_t t, int64_t j, const float* decay, float* state,
-                            int64_t row_stride) {
+RILL_INLINE void StepStripe(const KdaHead& head, int64_t t, int64_t j, const float* decay,
+                            float* state, int64_t row_stride) {
   Vec sums[kChains][S], u[S];
   const float* k = head.k + t * head.key_stride;
   const float* v = head.v + t * head.value_stride + j;
@@ -88,22 +88,25 @@ RILL_INLINE void StepStripe(const KdaHead& head, int64_t t, int64_t j, const flo
 }
 
 template <int S>
-RILL_INLINE void CopyStripe(const float* from, int64_t from_stride, int64_t K, float* to, int64_t to_stride) {
+RILL_INLINE void CopyStripe(const float* from, int64_t from_stride, int64_t K, float* to,
+                            int64_t to_stride) {
   for (int64_t i = 0; i < K; ++i) {
-    for (int s = 0; s < S; ++s) Store(to + i * to_stride + 16 * s, Load(from + i * from_stride + 16 * s));
+    for (int s = 0; s < S; ++s)
+      Store(to + i * to_stride + 16 * s, Load(from + i * from_stride + 16 * s));
   }
 }
 
 // Tokens [first, first + n) on one stripe.
 template <int S>
-RILL_INLINE void RunStripe(const KdaHead& head, int64_t first, int64_t n, int64_t j, const float* decays,
-                           float* stripe) {
+RILL_INLINE void RunStripe(const KdaHead& head, int64_t first, int64_t n, int64_t j,
+                           const float* decays, float* stripe) {
   if (n == 1) {
     StepStripe<S>(head, first, j, decays, head.state + j, head.V);
     return;
   }
   CopyStripe<S>(head.state + j, head.V, head.K, stripe, 16 * S);
-  for (int64_t t = 0; t < n; ++t) StepStripe<S>(head, first + t, j, decays + t * kMaxKeys, stripe, 16 * S);
+  for (int64_t t = 0; t < n; ++t)
+    StepStripe<S>(head, first + t, j, decays + t * kMaxKeys, stripe, 16 * S);
   CopyStripe<S>(stripe, 16 * S, head.K, head.state + j, head.V);
 }
 
@@ -126,9 +129,11 @@ void KdaRun(const KdaHead& head, float* scratch) {
   RecordKeys(head);
   for (int64_t first = 0; first < head.T; first += kTokensPerPass) {
     const int64_t n = head.T - first < kTokensPerPass ? head.T - first : kTokensPerPass;
-    for (int64_t t = 0; t < n; ++t) ExpRow(head.g + (first + t) * head.key_stride, head.K, decays + t * kMaxKeys);
+    for (int64_t t = 0; t < n; ++t)
+      ExpRow(head.g + (first + t) * head.key_stride, head.K, decays + t * kMaxKeys);
     int64_t j = head.begin;
-    for (; j + 16 * kStripe <= head.end; j += 16 * kStripe) RunStripe<kStripe>(head, first, n, j, decays, stripe);
+    for (; j + 16 * kStripe <= head.end; j += 16 * kStripe)
+      RunStripe<kStripe>(head, first, n, j, decays, stripe);
     for (; j < head.end; j += 16) RunStripe<1>(head, first, n, j, decays, stripe);
   }
 }

@@ -10,8 +10,8 @@
 namespace rill::cpu {
 namespace {
 
-void ProjectRows(const Isa& isa, const TensorView& x, const Projection& projection, int64_t begin, int64_t end,
-                 bool accumulate, float* scratch) {
+void ProjectRows(const Isa& isa, const TensorView& x, const Projection& projection, int64_t begin,
+                 int64_t end, bool accumulate, float* scratch) {
   const Weights weights = MakeWeights(projection.weight);
   const int64_t T = x.dim[0], K = x.dim[1], N = projection.weight.rows;
   if (T == 1) {
@@ -23,7 +23,8 @@ void ProjectRows(const Isa& isa, const TensorView& x, const Projection& projecti
 
 }  // namespace
 
-void Project(CpuDevice& device, const TensorView& x, absl::Span<const Projection> projections, bool accumulate) {
+void Project(CpuDevice& device, const TensorView& x, absl::Span<const Projection> projections,
+             bool accumulate) {
   int64_t n_rows = 0;
   for (const Projection& projection : projections) n_rows += projection.weight.rows;
   const int64_t grain = RowGrain(projections[0].weight);

@@ -1,10 +1,12 @@
 // One activation row through rows of a matrix. kernels/cpu; see simd.h and isa.h.
 //
-// y[n] = Sum(lanes), lane l = sum over k = l, l + 16, l + 32, ... of W[n, k] * x[k], one fused multiply-add each: the
-// order of Dot. kDotRows rows run side by side so that their chains hide the latency of the multiply-add.
+// y[n] = Sum(lanes), lane l = sum over k = l, l + 16, l + 32, ... of W[n, k] * x[k], one fused
+// multiply-add each: the order of Dot. kDotRows rows run side by side so that their chains hide the
+// latency of the multiply-add.
 //
-// Memory: the rows of a block follow each other, but are walked side by side, which hardware prefetchers do not see
-// through. So while a block is computed the next one is asked for, line by line in the order it lies in memory.
+// Memory: the rows of a block follow each other, but are walked side by side, which hardware
+// prefetchers do not see through. So while a block is computed the next one is asked for, line by
+// line in the order it lies in memory.
 
 namespace rill::RILL_SIMD_NAMESPACE {
 
@@ -22,7 +24,8 @@ struct Ahead {
 };
 
 template <WeightFormat F, int R>
-RILL_INLINE void DotPlain(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead, Vec* sum) {
+RILL_INLINE void DotPlain(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead,
+                          Vec* sum) {
   constexpr int kElement = F == WeightFormat::kF32 ? 4 : 2;
   int64_t k = 0;
   for (; k + 16 <= K; k += 16) {
@@ -39,8 +42,9 @@ RILL_INLINE void DotPlain(const WeightRow<F>* rows, int64_t K, const float* x, A
 
 // One group; `lanes` of its 32 inputs exist. A half that has none adds nothing, as in Matmul.
 template <WeightFormat F, int R>
-RILL_INLINE void DotGroup(const WeightRow<F>* rows, int64_t group, const float (*scales)[kScaleBatch], int64_t g,
-                          const float* x, int lanes, Vec* sum) {
+RILL_INLINE void DotGroup(const WeightRow<F>* rows, int64_t group,
+                          const float (*scales)[kScaleBatch], int64_t g, const float* x, int lanes,
+                          Vec* sum) {
   const Vec low = lanes >= 16 ? Load(x) : LoadN(x, lanes);
   const Vec high = lanes == 32 ? Load(x + 16) : lanes > 16 ? LoadN(x + 16, lanes - 16) : Zero();
   for (int r = 0; r < R; ++r) {
@@ -51,8 +55,8 @@ RILL_INLINE void DotGroup(const WeightRow<F>* rows, int64_t group, const float (
 }
 
 template <WeightFormat F, int R>
-RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead, Ahead scales_ahead,
-                           Vec* sum) {
+RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead,
+                           Ahead scales_ahead, Vec* sum) {
   constexpr int kGroupBytes = F == WeightFormat::kQ8 ? 32 : 16;
   float scales[R][kScaleBatch];
   const int64_t groups = (K + 31) / 32, whole = K / 32;
@@ -66,13 +70,15 @@ RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* x, 
       DotGroup<F, R>(rows, first + g, scales, g, x + 32 * (first + g), 32, sum);
     }
     if (full < batch) {
-      DotGroup<F, R>(rows, whole, scales, full, x + 32 * whole, static_cast<int>(K - 32 * whole), sum);
+      DotGroup<F, R>(rows, whole, scales, full, x + 32 * whole, static_cast<int>(K - 32 * whole),
+                     sum);
     }
   }
 }
 
 template <WeightFormat F, int R>
-RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* x, float* y, bool accumulate) {
+RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* x, float* y,
+                         bool accumulate) {
   WeightRow<F> rows[R];
   Vec sum[R];
   for (int r = 0; r < R; ++r) {
@@ -81,7 +87,8 @@ RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* x, float*
   }
   const Ahead ahead = {w.values + (first + R) * w.row_bytes};
   if constexpr (WeightRow<F>::IsQuantizedFormat()) {
-    const Ahead scales_ahead = {reinterpret_cast<const uint8_t*>(w.scales + (first + R) * w.groups)};
+    const Ahead scales_ahead = {
+        reinterpret_cast<const uint8_t*>(w.scales + (first + R) * w.groups)};
     DotGroups<F, R>(rows, w.cols, x, ahead, scales_ahead, sum);
   } else {
     DotPlain<F, R>(rows, w.cols, x, ahead, sum);
@@ -89,7 +96,8 @@ RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* x, float*
   for (int r = 0; r < R; ++r) y[first + r] = accumulate ? y[first + r] + Sum(sum[r]) : Sum(sum[r]);
 }
 
-void Matvec(const Weights& w, int64_t begin, int64_t end, const float* x, float* y, bool accumulate) {
+void Matvec(const Weights& w, int64_t begin, int64_t end, const float* x, float* y,
+            bool accumulate) {
   ForFormat(w, [&]<WeightFormat F>() {
     int64_t row = begin;
     for (; row + kDotRows <= end; row += kDotRows) DotRows<F, kDotRows>(w, row, x, y, accumulate);

@@ -6,7 +6,8 @@ namespace rill {
 
 std::unique_ptr<Device> OpenCpuDevice(int n_threads) {
   // BestCpuIsa only names sets that this architecture has bodies for.
-  return std::make_unique<cpu::CpuDevice>(n_threads > 0 ? n_threads : UsableProcessors(), *cpu::GetIsa(BestCpuIsa()));
+  return std::make_unique<cpu::CpuDevice>(n_threads > 0 ? n_threads : UsableProcessors(),
+                                          *cpu::GetIsa(BestCpuIsa()));
 }
 
 }  // namespace rill

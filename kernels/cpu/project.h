@@ -7,7 +7,9 @@
 
 namespace rill::cpu {
 
-// Every projection's rows are laid end to end and shared out; T rows of x, `accumulate` as in MatvecArgs.
-void Project(CpuDevice& device, const TensorView& x, absl::Span<const Projection> projections, bool accumulate);
+// Every projection's rows are laid end to end and shared out; T rows of x, `accumulate` as in
+// MatvecArgs.
+void Project(CpuDevice& device, const TensorView& x, absl::Span<const Projection> projections,
+             bool accumulate);
 
 }  // namespace rill::cpu

@@ -17,14 +17,18 @@ bool Beats(float c, float d) { return c > d || (std::isnan(d) && !std::isnan(c))
 class Choice {
  public:
   Choice(const RouterArgs& args, const float* scores)
-      : args_(args), scores_(scores), bias_(args.bias.f32()), group_size_(args.weight.rows / args.n_groups) {}
+      : args_(args),
+        scores_(scores),
+        bias_(args.bias.f32()),
+        group_size_(args.weight.rows / args.n_groups) {}
 
   // The best top_k experts in descending order, by insertion: a scan beats a sort at this size.
   void Pick(int32_t* ids) const {
     int n = 0;
     for (int64_t group = 0; group < args_.n_groups; ++group) {
       if (!Allowed(group)) continue;
-      for (int64_t e = group * group_size_; e < (group + 1) * group_size_; ++e) Insert(static_cast<int32_t>(e), ids, &n);
+      for (int64_t e = group * group_size_; e < (group + 1) * group_size_; ++e)
+        Insert(static_cast<int32_t>(e), ids, &n);
     }
   }
 

@@ -3,7 +3,8 @@
 namespace rill::RILL_SIMD_NAMESPACE {
 
 void AddRow(float* x, const float* y, int64_t n) {
-  RILL_FOR_LANES(i, lanes, n) StoreSome(x + i, Add(LoadSome(x + i, lanes), LoadSome(y + i, lanes)), lanes);
+  RILL_FOR_LANES(i, lanes, n)
+  StoreSome(x + i, Add(LoadSome(x + i, lanes), LoadSome(y + i, lanes)), lanes);
 }
 
 RILL_INLINE float InverseRms(const float* x, float eps, int64_t n) {
@@ -13,7 +14,8 @@ RILL_INLINE float InverseRms(const float* x, float eps, int64_t n) {
 void RmsNorm(const float* x, const float* weight, float eps, int64_t D, float* out) {
   const Vec inverse = Set(InverseRms(x, eps, D));
   RILL_FOR_LANES(i, lanes, D) {
-    StoreSome(out + i, Mul(Mul(LoadSome(x + i, lanes), inverse), LoadSome(weight + i, lanes)), lanes);
+    StoreSome(out + i, Mul(Mul(LoadSome(x + i, lanes), inverse), LoadSome(weight + i, lanes)),
+              lanes);
   }
 }
 
@@ -22,7 +24,8 @@ void L2Norm(const float* x, float eps, int64_t K, float* out) {
   RILL_FOR_LANES(i, lanes, K) StoreSome(out + i, Mul(LoadSome(x + i, lanes), inverse), lanes);
 }
 
-void GatedRmsNorm(const float* x, const float* gate, const float* weight, float eps, int64_t V, float* out) {
+void GatedRmsNorm(const float* x, const float* gate, const float* weight, float eps, int64_t V,
+                  float* out) {
   const Vec inverse = Set(InverseRms(x, eps, V));
   RILL_FOR_LANES(i, lanes, V) {
     const Vec normed = Mul(Mul(LoadSome(x + i, lanes), inverse), LoadSome(weight + i, lanes));
@@ -31,7 +34,8 @@ void GatedRmsNorm(const float* x, const float* gate, const float* weight, float 
 }
 
 void Swiglu(const float* gate, const float* up, int64_t n, float* out) {
-  RILL_FOR_LANES(i, lanes, n) StoreSome(out + i, Mul(Silu(LoadSome(gate + i, lanes)), LoadSome(up + i, lanes)), lanes);
+  RILL_FOR_LANES(i, lanes, n)
+  StoreSome(out + i, Mul(Silu(LoadSome(gate + i, lanes)), LoadSome(up + i, lanes)), lanes);
 }
 
 void SigmoidRow(const float* x, int64_t n, float* out) {
@@ -41,7 +45,8 @@ void SigmoidRow(const float* x, int64_t n, float* out) {
 void KdaDecay(const float* f, const float* dt_bias, float a_log, int64_t K, float* g) {
   const Vec rate = Set(-ExpOne(a_log));
   RILL_FOR_LANES(i, lanes, K) {
-    StoreSome(g + i, Mul(rate, Softplus(Add(LoadSome(f + i, lanes), LoadSome(dt_bias + i, lanes)))), lanes);
+    StoreSome(g + i, Mul(rate, Softplus(Add(LoadSome(f + i, lanes), LoadSome(dt_bias + i, lanes)))),
+              lanes);
   }
 }
 
@@ -80,17 +85,19 @@ void Softmax(float* x, int64_t n) {
 }
 
 // out[i] (+)= sum_j weights[j] * rows[j][i], j ascending.
-void WeightedSum(const float* rows, int64_t n_rows, int64_t stride, const float* weights, int64_t n, bool accumulate,
-                 float* out) {
+void WeightedSum(const float* rows, int64_t n_rows, int64_t stride, const float* weights, int64_t n,
+                 bool accumulate, float* out) {
   RILL_FOR_LANES(i, lanes, n) {
     Vec sum = Zero();
-    for (int64_t j = 0; j < n_rows; ++j) sum = Fma(Set(weights[j]), LoadSome(rows + j * stride + i, lanes), sum);
+    for (int64_t j = 0; j < n_rows; ++j)
+      sum = Fma(Set(weights[j]), LoadSome(rows + j * stride + i, lanes), sum);
     if (accumulate) sum = Add(LoadSome(out + i, lanes), sum);
     StoreSome(out + i, sum, lanes);
   }
 }
 
-void MlaRow(const float* kv, const float* weight, float eps, int64_t latent, int64_t rope, bool bf16, void* row) {
+void MlaRow(const float* kv, const float* weight, float eps, int64_t latent, int64_t rope,
+            bool bf16, void* row) {
   const Vec inverse = Set(InverseRms(kv, eps, latent));
   const auto store = [&](int64_t i, Vec v, int64_t lanes) {
     if (!bf16) {

@@ -14,11 +14,14 @@
 namespace rill::cpu {
 namespace {
 
-constexpr int64_t kBlock = 4096;   // logits of one partial sum
-constexpr float kNear = 12.0f;     // e^-12: what lies below has hardly any mass
+constexpr int64_t kBlock = 4096;  // logits of one partial sum
+constexpr float kNear = 12.0f;    // e^-12: what lies below has hardly any mass
 
-// exp(x - max), also when both are infinite.
-float Relative(float x, float max) { return x == max ? 1.0f : std::exp(x - max); }
+// exp(x - max), also when both are infinite. Not the C library's exp, whose bits differ from system
+// to system.
+float Relative(const Isa& isa, float x, float max) {
+  return x == max ? 1.0f : isa.sum_exp(&x, max, 1);
+}
 
 // sum_i exp(l[i] - max) by blocks of fixed size, added in order of position.
 float SumExp(const Isa& isa, const float* l, int64_t n, float max) {
@@ -49,17 +52,21 @@ absl::Status Refuse(const float* l, int64_t vocab) {
     n_nan += l[i] != l[i];
     n_forbidden += l[i] == -INFINITY;
   }
-  if (n_nan > 0) return absl::InvalidArgumentError(absl::StrCat("sample.logits: ", n_nan, " of ", vocab, " are NaN"));
+  if (n_nan > 0)
+    return absl::InvalidArgumentError(
+        absl::StrCat("sample.logits: ", n_nan, " of ", vocab, " are NaN"));
   if (n_forbidden < vocab) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat("sample.logits: ", n_forbidden, " of ", vocab, " are -inf"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("sample.logits: ", n_forbidden, " of ", vocab, " are -inf"));
 }
 
-// Steps 4 to 8 on logits divided by the temperature. The descending order is walked only as far as the filters and
-// the draw ask for; the mass of what lies beyond is in the sum of all.
+// Steps 4 to 8 on logits divided by the temperature. The descending order is walked only as far as
+// the filters and the draw ask for; the mass of what lies beyond is in the sum of all.
 class Drawing {
  public:
   Drawing(const Isa& isa, const SampleArgs& args, const float* l, int64_t vocab, uint64_t* keys)
-      : args_(args),
+      : isa_(isa),
+        args_(args),
         l_(l),
         max_(isa.largest(l, vocab)),
         kept_(args.top_k == 0 ? vocab : std::min<int64_t>(args.top_k, vocab)),
@@ -79,7 +86,7 @@ class Drawing {
   }
 
  private:
-  float Weight(int64_t i) { return Relative(l_[order_.Id(i)], max_); }
+  float Weight(int64_t i) { return Relative(isa_, l_[order_.Id(i)], max_); }
 
   float SumOfKept() {
     float sum = 0;
@@ -111,6 +118,7 @@ class Drawing {
     return order_.Id(i);
   }
 
+  const Isa& isa_;
   const SampleArgs& args_;
   const float* l_;
   float max_;
@@ -120,16 +128,21 @@ class Drawing {
 };
 
 int32_t Choose(const Isa& isa, const SampleArgs& args, float* l, int64_t vocab, uint64_t* keys) {
-  if (args.temperature == 0) return static_cast<int32_t>(std::find(l, l + vocab, isa.largest(l, vocab)) - l);
+  if (args.temperature == 0)
+    return static_cast<int32_t>(std::find(l, l + vocab, isa.largest(l, vocab)) - l);
   for (int64_t i = 0; i < vocab; ++i) l[i] /= args.temperature;
   return Drawing(isa, args, l, vocab, keys).Draw();
 }
 
 // log softmax of the logits as given, for the token and for the most likely ones.
-void Report(const Isa& isa, const SampleArgs& args, const float* logits, int64_t vocab, uint64_t* keys) {
+void Report(const Isa& isa, const SampleArgs& args, const float* logits, int64_t vocab,
+            uint64_t* keys) {
   const float max = isa.largest(logits, vocab);
-  const float log_sum = std::log(SumExp(isa, logits, vocab, max));
-  const auto logprob = [&](int32_t id) { return (logits[id] == max ? 0.0f : logits[id] - max) - log_sum; };
+  // In double, where libraries differ far below what is kept of it.
+  const float log_sum = static_cast<float>(std::log(double{SumExp(isa, logits, vocab, max)}));
+  const auto logprob = [&](int32_t id) {
+    return (logits[id] == max ? 0.0f : logits[id] - max) - log_sum;
+  };
   *args.logprob = logprob(*args.token);
   if (args.top_ids.empty()) return;
   Descending order(logits, vocab, max, kNear, keys);
@@ -147,7 +160,8 @@ absl::Status Sample(Device& device, const SampleArgs& args) {
   const int64_t vocab = args.logits.dim[0];
   const float* logits = args.logits.f32();
   float* l = args.workspace.f32();
-  uint64_t* keys = reinterpret_cast<uint64_t*>(args.workspace.as<char>() + AlignUp(vocab * sizeof(float), 64));
+  uint64_t* keys =
+      reinterpret_cast<uint64_t*>(args.workspace.as<char>() + AlignUp(vocab * sizeof(float), 64));
   memcpy(l, logits, sizeof(float) * vocab);
   BiasAndPenalize(args, l);
   RILL_RETURN_IF_ERROR(Refuse(l, vocab));

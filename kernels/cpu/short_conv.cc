@@ -9,7 +9,8 @@
 namespace rill::cpu {
 namespace {
 
-// Tails of channels [begin, end) after the listed token counts, from the inputs and the tail as it was before.
+// Tails of channels [begin, end) after the listed token counts, from the inputs and the tail as it
+// was before.
 void ExportTails(const ShortConvArgs& args, int64_t begin, int64_t end) {
   const int64_t C = args.x.dim[1], n = args.weight.dim[1] - 1;
   for (const StateExport& target : args.exports) {

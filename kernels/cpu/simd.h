@@ -1,25 +1,30 @@
-// kernels/cpu/simd.h — sixteen float lanes, whatever the registers are: one zmm, two ymm, four NEON or plain code.
+// kernels/cpu/simd.h — sixteen float lanes, whatever the registers are: one zmm, two ymm, four NEON
+// or plain code.
 //
-// A file isa_X.cc defines RILL_SIMD_NAMESPACE and one RILL_SIMD_X, then includes this and the bodies (*.inl.h); all of
-// it lives in that namespace. Bodies use nothing but this file, plain loops and plain structs: an inline function of
-// the C++ library compiled here with wide instructions could be the copy the linker keeps for the whole program.
+// A file isa_X.cc defines RILL_SIMD_NAMESPACE and one RILL_SIMD_X, then includes this and the
+// bodies (*.inl.h); all of it lives in that namespace. Bodies use nothing but this file, plain
+// loops and plain structs: an inline function of the C++ library compiled here with wide
+// instructions could be the copy the linker keeps for the whole program.
 //
-// Every instruction set gives the same bits: lanes mean the same elements, Fma rounds once, Sum folds in one order.
+// Every instruction set gives the same bits: lanes mean the same elements, Fma rounds once, Sum
+// folds in one order.
 //
-// Each simd_X.h defines Vec and, for it:
-//   Zero() Set(x) Load(p) LoadN(p, n) Store(p, v) StoreN(p, v, n)      n in 1..15: the other lanes are zero / untouched
-//   Add Sub Mul Div Sqrt     Fma(a, b, c) = a * b + c     Max(a, b) = a > b ? a : b     Min(a, b) = a < b ? a : b
-//   Sum(v)       lanes i + (i+8), then + (i+4), + (i+2), + (i+1)
-//   SumEach(vecs, sums)      Sum of each of sixteen Vecs that follow each other in memory
-//   Largest(v)   of lanes without NaN
-//   TimesPow2(v, n)          v * 2^n for whole n in [-160, 160], rounded once
-//   LoadBf16(p) LoadBf16N(p, n) StoreBf16(p, v) StoreBf16N(p, v, n)    round to nearest even, NaN stays NaN
-//   LoadHalf(p) LoadHalfN(p, n)                                        IEEE half
-//   LoadQ8(p, scale)         16 codes times the scale, exact
-//   LoadQ4(p, scale)         one group of 32: inputs 0..15 in .low and 16..31 in .high, exact
+// Each simd_X.h defines Vec and, for it (n in 1..15: the other lanes are zero, or left alone):
+//   Zero() Set(x) Load(p) LoadN(p, n) Store(p, v) StoreN(p, v, n)
+//   Add Sub Mul Div Sqrt       lane by lane, rounded as IEEE 754 says
+//   Fma(a, b, c)               a * b + c
+//   Max(a, b) Min(a, b)        a > b ? a : b    a < b ? a : b
+//   Sum(v)                     lanes i + (i+8), then + (i+4), + (i+2), + (i+1)
+//   SumEach(vecs, sums)        Sum of each of sixteen Vecs that follow each other in memory
+//   Largest(v)                 of lanes without NaN
+//   TimesPow2(v, n)            v * 2^n for whole n in [-160, 160], rounded once
+//   LoadBf16 LoadBf16N         (p), (p, n)
+//   StoreBf16 StoreBf16N       (p, v), (p, v, n)   to nearest even, NaN stays NaN
+//   LoadHalf LoadHalfN         (p), (p, n)         IEEE half
+//   LoadQ8(p, scale)           16 codes times the scale, exact
+//   LoadQ4(p, scale)           a group: inputs 0..15 in .low and 16..31 in .high, exact
 // and how many sums fit its registers: kDotRows (matvec.inl.h), kTileRows x kTileCols and
-// kSpreadCols x kSpreadVecs (tile.inl.h), kStripe (kda.inl.h).
-// None of those numbers shows in a result.
+// kSpreadCols x kSpreadVecs (tile.inl.h), kStripe (kda.inl.h). None of them shows in a result.
 #pragma once
 
 #include <stdint.h>

@@ -12,12 +12,13 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1,
-                     kSpreadCols = 2, kSpreadVecs = 2;
+inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1, kSpreadCols = 2,
+                     kSpreadVecs = 2;
 
 // All bits set in the first n of sixteen 32-bit lanes, from lane `from` on.
 RILL_INLINE __m256i First(int n, int from) {
-  const __m256i lane = _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(from));
+  const __m256i lane =
+      _mm256_add_epi32(_mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7), _mm256_set1_epi32(from));
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), lane);
 }
 
@@ -66,7 +67,8 @@ RILL_INLINE __m256 TimesPow2(__m256 a, __m256 n) {
   const __m256i half = _mm256_srai_epi32(whole, 1);
   const __m256i bias = _mm256_set1_epi32(127);
   const __m256i first = _mm256_slli_epi32(_mm256_add_epi32(half, bias), 23);
-  const __m256i second = _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
+  const __m256i second =
+      _mm256_slli_epi32(_mm256_add_epi32(_mm256_sub_epi32(whole, half), bias), 23);
   return _mm256_mul_ps(_mm256_mul_ps(a, _mm256_castsi256_ps(first)), _mm256_castsi256_ps(second));
 }
 RILL_INLINE Vec TimesPow2(Vec a, Vec n) { return {TimesPow2(a.lo, n.lo), TimesPow2(a.hi, n.hi)}; }
@@ -74,8 +76,12 @@ RILL_INLINE Vec TimesPow2(Vec a, Vec n) { return {TimesPow2(a.lo, n.lo), TimesPo
 RILL_INLINE __m256 WidenBf16(__m128i halves) {
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
 }
-RILL_INLINE __m128i LoadEight(const uint16_t* p) { return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p)); }
-RILL_INLINE Vec LoadBf16(const uint16_t* p) { return {WidenBf16(LoadEight(p)), WidenBf16(LoadEight(p + 8))}; }
+RILL_INLINE __m128i LoadEight(const uint16_t* p) {
+  return _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+}
+RILL_INLINE Vec LoadBf16(const uint16_t* p) {
+  return {WidenBf16(LoadEight(p)), WidenBf16(LoadEight(p + 8))};
+}
 RILL_INLINE Vec LoadBf16N(const uint16_t* p, int n) {
   uint16_t padded[16] = {};
   for (int i = 0; i < n; ++i) padded[i] = p[i];
@@ -100,7 +106,9 @@ RILL_INLINE void StoreBf16N(uint16_t* p, Vec a, int n) {
   for (int i = 0; i < n; ++i) p[i] = whole[i];
 }
 
-RILL_INLINE Vec LoadHalf(const uint16_t* p) { return {_mm256_cvtph_ps(LoadEight(p)), _mm256_cvtph_ps(LoadEight(p + 8))}; }
+RILL_INLINE Vec LoadHalf(const uint16_t* p) {
+  return {_mm256_cvtph_ps(LoadEight(p)), _mm256_cvtph_ps(LoadEight(p + 8))};
+}
 RILL_INLINE Vec LoadHalfN(const uint16_t* p, int n) {
   uint16_t padded[16] = {};
   for (int i = 0; i < n; ++i) padded[i] = p[i];
@@ -118,8 +126,10 @@ RILL_INLINE Vec LoadQ8(const int8_t* p, Vec scale) {
 RILL_INLINE VecPair LoadQ4(const uint8_t* p, Vec scale) {
   const __m128i nibble = _mm_set1_epi8(15), eight = _mm_set1_epi8(8);
   const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-  const __m128i low = _mm_and_si128(bytes, nibble), high = _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble);
-  return {ScaleCodes(_mm_sub_epi8(low, eight), scale), ScaleCodes(_mm_sub_epi8(high, eight), scale)};
+  const __m128i low = _mm_and_si128(bytes, nibble),
+                high = _mm_and_si128(_mm_srli_epi16(bytes, 4), nibble);
+  return {ScaleCodes(_mm_sub_epi8(low, eight), scale),
+          ScaleCodes(_mm_sub_epi8(high, eight), scale)};
 }
 
 }  // namespace rill::RILL_SIMD_NAMESPACE

@@ -12,8 +12,8 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 4, kTileCols = 6, kDotRows = 8, kStripe = 4,
-                     kSpreadCols = 6, kSpreadVecs = 4;
+inline constexpr int kTileRows = 4, kTileCols = 6, kDotRows = 8, kStripe = 4, kSpreadCols = 6,
+                     kSpreadVecs = 4;
 
 RILL_INLINE __mmask16 First(int n) { return static_cast<__mmask16>((1u << n) - 1); }
 
@@ -40,8 +40,9 @@ RILL_INLINE float Sum(Vec a) {
   return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
 }
 
-// Sixteen Sums at once, the folds of two vectors sharing a register: each level of Sum halves the registers instead of
-// the lanes in use. The selections name quarters of a zmm, then floats of a quarter.
+// Sixteen Sums at once, the folds of two vectors sharing a register: each level of Sum halves the
+// registers instead of the lanes in use. The selections name quarters of a zmm, then floats of a
+// quarter.
 RILL_INLINE __m512 FoldEight(__m512 a, __m512 b) {
   return _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x44), _mm512_shuffle_f32x4(a, b, 0xee));
 }
@@ -56,8 +57,10 @@ RILL_INLINE __m512 FoldOne(__m512 a, __m512 b) {
 }
 RILL_INLINE void SumEach(const float* vecs, float* sums) {
   __m512 fold[8];
-  for (int i = 0; i < 8; ++i) fold[i] = FoldEight(_mm512_loadu_ps(vecs + 16 * i), _mm512_loadu_ps(vecs + 16 * i + 128));
-  for (int i = 0; i < 4; ++i) fold[i] = FoldFour(fold[i], fold[i + 4]);  // quarters: vectors i, i + 8, i + 4, i + 12
+  for (int i = 0; i < 8; ++i)
+    fold[i] = FoldEight(_mm512_loadu_ps(vecs + 16 * i), _mm512_loadu_ps(vecs + 16 * i + 128));
+  for (int i = 0; i < 4; ++i)
+    fold[i] = FoldFour(fold[i], fold[i + 4]);  // quarters: vectors i, i + 8, i + 4, i + 12
   const __m512 total = FoldOne(FoldTwo(fold[0], fold[1]), FoldTwo(fold[2], fold[3]));
   _mm512_storeu_ps(sums, _mm512_shuffle_f32x4(total, total, 0xd8));
 }
@@ -72,7 +75,9 @@ RILL_INLINE __m512 WidenBf16(__m256i halves) {
 RILL_INLINE Vec LoadBf16(const uint16_t* p) {
   return {WidenBf16(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
 }
-RILL_INLINE Vec LoadBf16N(const uint16_t* p, int n) { return {WidenBf16(_mm256_maskz_loadu_epi16(First(n), p))}; }
+RILL_INLINE Vec LoadBf16N(const uint16_t* p, int n) {
+  return {WidenBf16(_mm256_maskz_loadu_epi16(First(n), p))};
+}
 
 RILL_INLINE __m256i NarrowBf16(Vec a) {
   const __m512i bits = _mm512_castps_si512(a.v);
@@ -85,7 +90,9 @@ RILL_INLINE __m256i NarrowBf16(Vec a) {
 RILL_INLINE void StoreBf16(uint16_t* p, Vec a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), NarrowBf16(a));
 }
-RILL_INLINE void StoreBf16N(uint16_t* p, Vec a, int n) { _mm256_mask_storeu_epi16(p, First(n), NarrowBf16(a)); }
+RILL_INLINE void StoreBf16N(uint16_t* p, Vec a, int n) {
+  _mm256_mask_storeu_epi16(p, First(n), NarrowBf16(a));
+}
 
 RILL_INLINE Vec LoadHalf(const uint16_t* p) {
   return {_mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
@@ -104,7 +111,8 @@ RILL_INLINE VecPair LoadQ4(const uint8_t* p, Vec scale) {
   const __m512 codes = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
   const __m512 weights = _mm512_mul_ps(codes, scale.v);
   const __m512i bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
-  return {{_mm512_permutexvar_ps(bytes, weights)}, {_mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), weights)}};
+  return {{_mm512_permutexvar_ps(bytes, weights)},
+          {_mm512_permutexvar_ps(_mm512_srli_epi32(bytes, 4), weights)}};
 }
 
 }  // namespace rill::RILL_SIMD_NAMESPACE

@@ -1,4 +1,5 @@
-// kernels/cpu/simd_generic.h — simd.h in plain C++: what runs where nothing better does, with the same bits.
+// kernels/cpu/simd_generic.h — simd.h in plain C++: what runs where nothing better does, with the
+// same bits.
 #pragma once
 
 #include <string.h>
@@ -12,8 +13,8 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1,
-                     kSpreadCols = 2, kSpreadVecs = 2;
+inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1, kSpreadCols = 2,
+                     kSpreadVecs = 2;
 
 RILL_INLINE float FromBits(uint32_t bits) {
   float f;
@@ -26,9 +27,10 @@ RILL_INLINE uint32_t Bits(float f) {
   return bits;
 }
 
-// a * b + c rounded once. The product is exact in double; the sum is rounded to odd there (its last bit records that
-// something was cut off), which makes the second rounding, to float, the only one that counts: Boldo and Melquiond,
-// "Emulation of a FMA and correctly rounded sums" (2008). Ten plain instructions, where the C library has a call.
+// a * b + c rounded once. The product is exact in double; the sum is rounded to odd there (its last
+// bit records that something was cut off), which makes the second rounding, to float, the only one
+// that counts: Boldo and Melquiond, "Emulation of a FMA and correctly rounded sums" (2008). Ten
+// plain instructions, where the C library has a call.
 RILL_INLINE float FmaOnce(float a, float b, float c) {
 #if defined(__FP_FAST_FMAF)
   return __builtin_fmaf(a, b, c);
@@ -48,8 +50,8 @@ RILL_INLINE float FmaOnce(float a, float b, float c) {
 #endif
 }
 
-#define RILL_EACH(expression) \
-  Vec r;                      \
+#define RILL_EACH(expression)                       \
+  Vec r;                                            \
   for (int i = 0; i < 16; ++i) r.x[i] = expression; \
   return r
 RILL_INLINE Vec Set(float x) { RILL_EACH(x); }
@@ -89,7 +91,9 @@ RILL_INLINE float TimesPow2(float a, float n) {
 }
 RILL_INLINE Vec TimesPow2(Vec a, Vec n) { RILL_EACH(TimesPow2(a.x[i], n.x[i])); }
 
-RILL_INLINE Vec LoadBf16(const uint16_t* p) { RILL_EACH(FromBits(static_cast<uint32_t>(p[i]) << 16)); }
+RILL_INLINE Vec LoadBf16(const uint16_t* p) {
+  RILL_EACH(FromBits(static_cast<uint32_t>(p[i]) << 16));
+}
 RILL_INLINE Vec LoadBf16N(const uint16_t* p, int n) {
   RILL_EACH(i < n ? FromBits(static_cast<uint32_t>(p[i]) << 16) : 0.0f);
 }
@@ -106,17 +110,22 @@ RILL_INLINE void StoreBf16(uint16_t* p, Vec a) { StoreBf16N(p, a, 16); }
 RILL_INLINE float WidenHalf(uint16_t h) {
   const uint32_t sign = static_cast<uint32_t>(h & 0x8000u) << 16, rest = h & 0x7fffu;
   if (rest >= 0x7c00u) return FromBits(sign | 0x7f800000u | (rest & 0x3ffu) << 13);
-  const float magnitude = FromBits(rest << 13) * 5.192296858534828e33f;  // 2^112: also right for subnormal halves
+  const float magnitude =
+      FromBits(rest << 13) * 5.192296858534828e33f;  // 2^112: also right for subnormal halves
   return FromBits(sign | Bits(magnitude));
 }
 RILL_INLINE Vec LoadHalf(const uint16_t* p) { RILL_EACH(WidenHalf(p[i])); }
 RILL_INLINE Vec LoadHalfN(const uint16_t* p, int n) { RILL_EACH(i < n ? WidenHalf(p[i]) : 0.0f); }
 
-RILL_INLINE Vec LoadQ8(const int8_t* p, Vec scale) { RILL_EACH(static_cast<float>(p[i]) * scale.x[i]); }
+RILL_INLINE Vec LoadQ8(const int8_t* p, Vec scale) {
+  RILL_EACH(static_cast<float>(p[i]) * scale.x[i]);
+}
 RILL_INLINE Vec ScaleNibbles(const uint8_t* p, int shift, Vec scale) {
   RILL_EACH(static_cast<float>(((p[i] >> shift) & 15) - 8) * scale.x[i]);
 }
 #undef RILL_EACH
-RILL_INLINE VecPair LoadQ4(const uint8_t* p, Vec scale) { return {ScaleNibbles(p, 0, scale), ScaleNibbles(p, 4, scale)}; }
+RILL_INLINE VecPair LoadQ4(const uint8_t* p, Vec scale) {
+  return {ScaleNibbles(p, 0, scale), ScaleNibbles(p, 4, scale)};
+}
 
 }  // namespace rill::RILL_SIMD_NAMESPACE

@@ -12,12 +12,16 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1,
-                     kSpreadCols = 2, kSpreadVecs = 2;
+inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1, kSpreadCols = 2,
+                     kSpreadVecs = 2;
 
-RILL_INLINE Vec Set(float x) { return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}}; }
+RILL_INLINE Vec Set(float x) {
+  return {{vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x), vdupq_n_f32(x)}};
+}
 RILL_INLINE Vec Zero() { return Set(0.0f); }
-RILL_INLINE Vec Load(const float* p) { return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}}; }
+RILL_INLINE Vec Load(const float* p) {
+  return {{vld1q_f32(p), vld1q_f32(p + 4), vld1q_f32(p + 8), vld1q_f32(p + 12)}};
+}
 RILL_INLINE Vec LoadN(const float* p, int n) {
   float padded[16] = {};
   for (int i = 0; i < n; ++i) padded[i] = p[i];
@@ -32,8 +36,8 @@ RILL_INLINE void StoreN(float* p, Vec a, int n) {
   for (int i = 0; i < n; ++i) p[i] = whole[i];
 }
 
-#define RILL_EACH(expression) \
-  Vec r;                      \
+#define RILL_EACH(expression)                      \
+  Vec r;                                           \
   for (int i = 0; i < 4; ++i) r.q[i] = expression; \
   return r
 RILL_INLINE Vec Add(Vec a, Vec b) { RILL_EACH(vaddq_f32(a.q[i], b.q[i])); }
@@ -43,8 +47,12 @@ RILL_INLINE Vec Div(Vec a, Vec b) { RILL_EACH(vdivq_f32(a.q[i], b.q[i])); }
 RILL_INLINE Vec Sqrt(Vec a) { RILL_EACH(vsqrtq_f32(a.q[i])); }
 RILL_INLINE Vec Fma(Vec a, Vec b, Vec c) { RILL_EACH(vfmaq_f32(c.q[i], a.q[i], b.q[i])); }
 // By selection and not by fmax, which treats a NaN otherwise than the definition does.
-RILL_INLINE Vec Max(Vec a, Vec b) { RILL_EACH(vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i])); }
-RILL_INLINE Vec Min(Vec a, Vec b) { RILL_EACH(vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i])); }
+RILL_INLINE Vec Max(Vec a, Vec b) {
+  RILL_EACH(vbslq_f32(vcgtq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]));
+}
+RILL_INLINE Vec Min(Vec a, Vec b) {
+  RILL_EACH(vbslq_f32(vcltq_f32(a.q[i], b.q[i]), a.q[i], b.q[i]));
+}
 
 RILL_INLINE float Sum(Vec a) {
   const float32x4_t four = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
@@ -89,7 +97,9 @@ RILL_INLINE void StoreBf16N(uint16_t* p, Vec a, int n) {
   for (int i = 0; i < n; ++i) p[i] = whole[i];
 }
 
-RILL_INLINE Vec LoadHalf(const uint16_t* p) { RILL_EACH(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i)))); }
+RILL_INLINE Vec LoadHalf(const uint16_t* p) {
+  RILL_EACH(vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p + 4 * i))));
+}
 RILL_INLINE Vec LoadHalfN(const uint16_t* p, int n) {
   uint16_t padded[16] = {};
   for (int i = 0; i < n; ++i) padded[i] = p[i];

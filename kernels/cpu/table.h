@@ -1,4 +1,5 @@
-// kernels/cpu/table.h — every operator of the cpu device. One .cc each; shapes and formulas are in kernels/ops.
+// kernels/cpu/table.h — every operator of the cpu device. One .cc each; shapes and formulas are in
+// kernels/ops.
 #pragma once
 
 #include "absl/status/status.h"

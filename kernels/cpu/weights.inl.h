@@ -1,6 +1,8 @@
-// Rows of a weight matrix as sixteen-lane vectors, decoded in registers. kernels/cpu; see simd.h and isa.h.
+// Rows of a weight matrix as sixteen-lane vectors, decoded in registers. kernels/cpu; see simd.h
+// and isa.h.
 //
-// A decoded weight is exact in float32 in every format: a code has at most 8 significant bits, a scale 11.
+// A decoded weight is exact in float32 in every format: a code has at most 8 significant bits, a
+// scale 11.
 
 namespace rill::RILL_SIMD_NAMESPACE {
 
@@ -15,9 +17,12 @@ struct WeightRow {
   const uint16_t* scales;
 
   RILL_INLINE WeightRow At(const Weights& w, int64_t row) {
-    return {w.values + row * w.row_bytes, IsQuantizedFormat() ? w.scales + row * w.groups : nullptr};
+    return {w.values + row * w.row_bytes,
+            IsQuantizedFormat() ? w.scales + row * w.groups : nullptr};
   }
-  RILL_INLINE constexpr bool IsQuantizedFormat() { return F == WeightFormat::kQ8 || F == WeightFormat::kQ4; }
+  RILL_INLINE constexpr bool IsQuantizedFormat() {
+    return F == WeightFormat::kQ8 || F == WeightFormat::kQ4;
+  }
 
   // Inputs [k, k + lanes) of an f32 or bf16 row.
   __attribute__((always_inline)) Vec Plain(int64_t k, int lanes) const {
@@ -42,12 +47,13 @@ struct WeightRow {
 
   // Scales [group, group + n) as floats, n at most kScaleBatch.
   __attribute__((always_inline)) void Scales(int64_t group, int64_t n, float* out) const {
-    Store(out, n == kScaleBatch ? LoadHalf(scales + group) : LoadHalfN(scales + group, static_cast<int>(n)));
+    Store(out, n == kScaleBatch ? LoadHalf(scales + group)
+                                : LoadHalfN(scales + group, static_cast<int>(n)));
   }
 };
 
-// out[0 .. 16 * ceil(n / 16)) = inputs [k, k + n) of the row, zero beyond the last column. k is a multiple of 512;
-// q8 and q4 write whole groups.
+// out[0 .. 16 * ceil(n / 16)) = inputs [k, k + n) of the row, zero beyond the last column. k is a
+// multiple of 512; q8 and q4 write whole groups.
 template <WeightFormat F>
 RILL_INLINE void DecodeRun(const Weights& w, int64_t row, int64_t k, int64_t n, float* out) {
   const WeightRow<F> source = WeightRow<F>::At(w, row);
@@ -74,10 +80,14 @@ RILL_INLINE void DecodeRun(const Weights& w, int64_t row, int64_t k, int64_t n, 
 template <typename Function>
 RILL_INLINE void ForFormat(const Weights& w, const Function& f) {
   switch (w.format) {
-    case WeightFormat::kF32: return f.template operator()<WeightFormat::kF32>();
-    case WeightFormat::kBf16: return f.template operator()<WeightFormat::kBf16>();
-    case WeightFormat::kQ8: return f.template operator()<WeightFormat::kQ8>();
-    case WeightFormat::kQ4: return f.template operator()<WeightFormat::kQ4>();
+    case WeightFormat::kF32:
+      return f.template operator()<WeightFormat::kF32>();
+    case WeightFormat::kBf16:
+      return f.template operator()<WeightFormat::kBf16>();
+    case WeightFormat::kQ8:
+      return f.template operator()<WeightFormat::kQ8>();
+    case WeightFormat::kQ4:
+      return f.template operator()<WeightFormat::kQ4>();
   }
 }
 

@@ -15,7 +15,8 @@ namespace {
 #if defined(__x86_64__)
 __attribute__((target("avx512f"))) double Wide(int64_t rounds) {
   __m512 sums[12], a = _mm512_set1_ps(0.5f), b = _mm512_set1_ps(0.25f);
-  for (__m512& sum : sums) benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
+  for (__m512& sum : sums)
+    benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
   for (int64_t i = 0; i < rounds; ++i) {
     for (__m512& sum : sums) sum = _mm512_fmadd_ps(sum, a, b);
   }
@@ -25,7 +26,8 @@ __attribute__((target("avx512f"))) double Wide(int64_t rounds) {
 
 __attribute__((target("avx2,fma"))) double Medium(int64_t rounds) {
   __m256 sums[12], a = _mm256_set1_ps(0.5f), b = _mm256_set1_ps(0.25f);
-  for (__m256& sum : sums) benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
+  for (__m256& sum : sums)
+    benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
   for (int64_t i = 0; i < rounds; ++i) {
     for (__m256& sum : sums) sum = _mm256_fmadd_ps(sum, a, b);
   }
@@ -35,7 +37,8 @@ __attribute__((target("avx2,fma"))) double Medium(int64_t rounds) {
 #elif defined(__aarch64__)
 double Medium(int64_t rounds) {
   float32x4_t sums[16], a = vdupq_n_f32(0.5f), b = vdupq_n_f32(0.25f);
-  for (float32x4_t& sum : sums) benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
+  for (float32x4_t& sum : sums)
+    benchmark::DoNotOptimize(sum = a);  // equal chains would be computed once
   for (int64_t i = 0; i < rounds; ++i) {
     for (float32x4_t& sum : sums) sum = vfmaq_f32(b, sum, a);
   }
@@ -60,12 +63,16 @@ double Plain(int64_t rounds) {
 double BusyFmas(int64_t rounds) {
   switch (BestCpuIsa()) {
 #if defined(__x86_64__)
-    case CpuIsa::kAvx512: return Wide(rounds);
-    case CpuIsa::kAvx2: return Medium(rounds);
+    case CpuIsa::kAvx512:
+      return Wide(rounds);
+    case CpuIsa::kAvx2:
+      return Medium(rounds);
 #elif defined(__aarch64__)
-    case CpuIsa::kNeon: return Medium(rounds);
+    case CpuIsa::kNeon:
+      return Medium(rounds);
 #endif
-    default: return Plain(rounds);
+    default:
+      return Plain(rounds);
   }
 }
 

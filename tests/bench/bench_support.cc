@@ -45,7 +45,8 @@ double MeasureRead() {
   for (int run = 0; run < 5; ++run) {
     const double start = Now();
     BenchDevice().pool()->For(kRotation / 8, 4096, [&](int64_t begin, int64_t end, int) {
-      benchmark::DoNotOptimize(SumWords(reinterpret_cast<const uint64_t*>(memory) + begin, end - begin));
+      benchmark::DoNotOptimize(
+          SumWords(reinterpret_cast<const uint64_t*>(memory) + begin, end - begin));
     });
     best = std::max(best, kRotation / (Now() - start));
   }
@@ -75,7 +76,8 @@ Device& BenchDevice() {
   static Device* const device = [] {
     const char* name = std::getenv("RILL_BENCH_DEVICE");
     const char* threads = std::getenv("RILL_BENCH_THREADS");
-    auto opened = OpenDevice(name == nullptr ? "cpu" : name, threads == nullptr ? 0 : std::atoi(threads));
+    auto opened =
+        OpenDevice(name == nullptr ? "cpu" : name, threads == nullptr ? 0 : std::atoi(threads));
     if (!opened.ok()) Give(opened.status());
     benchmark::AddCustomContext("device", (*opened)->info().description);
     return opened->release();
@@ -118,9 +120,11 @@ void FillMatrix(WeightFormat format, int64_t rows, int64_t cols, void* to) {
   } else if (format == WeightFormat::kBf16) {
     for (int64_t i = 0; i < n / 2; ++i) static_cast<Bf16*>(to)[i] = ToBf16(small());
   } else {
-    for (int64_t i = 0; i < n; ++i) static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(Next(&seed) >> 24);
+    for (int64_t i = 0; i < n; ++i)
+      static_cast<uint8_t*>(to)[i] = static_cast<uint8_t>(Next(&seed) >> 24);
     F16* scales = reinterpret_cast<F16*>(static_cast<char*>(to) + ScalesOffset(format, rows, cols));
-    for (int64_t i = 0; i < rows * GroupsPerRow(cols); ++i) scales[i] = ToF16(0.01f + 0.001f * small());
+    for (int64_t i = 0; i < rows * GroupsPerRow(cols); ++i)
+      scales[i] = ToF16(0.01f + 0.001f * small());
   }
 }
 

@@ -1,4 +1,5 @@
-// The KDA recurrence of one layer: a step is bound by reading and writing the state, a chunk by its arithmetic.
+// The KDA recurrence of one layer: a step is bound by reading and writing the state, a chunk by its
+// arithmetic.
 #include "kernels/ops/kda_chunk.h"
 #include "tests/bench/bench_support.h"
 
@@ -9,11 +10,16 @@ constexpr int64_t kHeads = 32, kDim = 128, kState = kHeads * kDim * kDim;
 
 struct Inputs {
   explicit Inputs(int64_t T)
-      : q(Tensor({T, kHeads, kDim})), k(Tensor({T, kHeads, kDim})), v(Tensor({T, kHeads, kDim})),
-        g(Tensor({T, kHeads, kDim})), beta(Tensor({T, kHeads})), out(Tensor({T, kHeads, kDim})) {
+      : q(Tensor({T, kHeads, kDim})),
+        k(Tensor({T, kHeads, kDim})),
+        v(Tensor({T, kHeads, kDim})),
+        g(Tensor({T, kHeads, kDim})),
+        beta(Tensor({T, kHeads})),
+        out(Tensor({T, kHeads, kDim})) {
     for (int64_t i = 0; i < g.size(); ++i) g.f32()[i] -= 0.5f;  // a decay
     for (TensorView* keys : {&q, &k}) {
-      for (int64_t i = 0; i < keys->size(); ++i) keys->f32()[i] *= 0.3f;  // about unit length: the state stays bounded
+      for (int64_t i = 0; i < keys->size(); ++i)
+        keys->f32()[i] *= 0.3f;  // about unit length: the state stays bounded
     }
   }
   TensorView q, k, v, g, beta, out;
@@ -39,7 +45,8 @@ void BM_KdaChunk(benchmark::State& state) {
   const TensorView s = Tensor({kHeads, kDim, kDim});
   const TensorView workspace = Workspace(KdaChunkWorkspaceBytes(T, kHeads, kDim, kDim));
   for (auto _ : state) {
-    const KdaChunkArgs args = {0.088f, in.q, in.k, in.v, in.g, in.beta, s, in.out, {}, {}, 0, workspace};
+    const KdaChunkArgs args = {0.088f, in.q,   in.k, in.v, in.g, in.beta,
+                               s,      in.out, {},   {},   0,    workspace};
     if (!Ok(state, BenchDevice().ops().kda_chunk(BenchDevice(), args))) return;
   }
   Report(state, 0, 3.0 * kState * static_cast<double>(T));

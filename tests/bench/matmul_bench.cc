@@ -13,17 +13,27 @@ void BM_Matmul(benchmark::State& state, WeightFormat format) {
   size_t i = 0;
   for (auto _ : state) {
     const Projection projection = {matrices[i++ % matrices.size()], y};
-    if (!Ok(state, BenchDevice().ops().matmul(BenchDevice(), {x, absl::MakeConstSpan(&projection, 1), false}))) return;
+    if (!Ok(state, BenchDevice().ops().matmul(BenchDevice(),
+                                              {x, absl::MakeConstSpan(&projection, 1), false})))
+      return;
   }
-  Report(state, static_cast<double>(MatrixBytes(format, kRows, kCols)), static_cast<double>(T * kRows * kCols));
+  Report(state, static_cast<double>(MatrixBytes(format, kRows, kCols)),
+         static_cast<double>(T * kRows * kCols));
   for (const MatrixView& matrix : matrices) {
     BenchDevice().Free(const_cast<void*>(matrix.values), MatrixBytes(format, kRows, kCols));
   }
 }
 
-#define RILL_MATMUL(format)                                                                   \
-  BENCHMARK_CAPTURE(BM_Matmul, format, WeightFormat::format)                                  \
-      ->Arg(1)->Arg(2)->Arg(4)->Arg(16)->Arg(128)->Arg(512)->UseRealTime()->Unit(benchmark::kMicrosecond)
+#define RILL_MATMUL(format)                                  \
+  BENCHMARK_CAPTURE(BM_Matmul, format, WeightFormat::format) \
+      ->Arg(1)                                               \
+      ->Arg(2)                                               \
+      ->Arg(4)                                               \
+      ->Arg(16)                                              \
+      ->Arg(128)                                             \
+      ->Arg(512)                                             \
+      ->UseRealTime()                                        \
+      ->Unit(benchmark::kMicrosecond)
 RILL_MATMUL(kBf16);
 RILL_MATMUL(kQ8);
 RILL_MATMUL(kQ4);

@@ -11,17 +11,21 @@ void BM_Matvec(benchmark::State& state, WeightFormat format, int64_t rows, int64
   size_t i = 0;
   for (auto _ : state) {
     const Projection projection = {matrices[i++ % matrices.size()], y};
-    if (!Ok(state, BenchDevice().ops().matvec(BenchDevice(), {x, absl::MakeConstSpan(&projection, 1), false}))) return;
+    if (!Ok(state, BenchDevice().ops().matvec(BenchDevice(),
+                                              {x, absl::MakeConstSpan(&projection, 1), false})))
+      return;
   }
-  Report(state, static_cast<double>(MatrixBytes(format, rows, cols)), static_cast<double>(rows * cols));
+  Report(state, static_cast<double>(MatrixBytes(format, rows, cols)),
+         static_cast<double>(rows * cols));
   for (const MatrixView& matrix : matrices) {
     BenchDevice().Free(const_cast<void*>(matrix.values), MatrixBytes(format, rows, cols));
   }
 }
 
-#define RILL_MATVEC(format, rows, cols)                                                        \
-  BENCHMARK_CAPTURE(BM_Matvec, format/rows##x##cols, WeightFormat::format, rows, cols)         \
-      ->UseRealTime()->Unit(benchmark::kMicrosecond)
+#define RILL_MATVEC(format, rows, cols)                                                  \
+  BENCHMARK_CAPTURE(BM_Matvec, format / rows##x##cols, WeightFormat::format, rows, cols) \
+      ->UseRealTime()                                                                    \
+      ->Unit(benchmark::kMicrosecond)
 RILL_MATVEC(kBf16, 2304, 4096);
 RILL_MATVEC(kQ8, 2304, 4096);
 RILL_MATVEC(kQ4, 2304, 4096);

@@ -19,7 +19,8 @@ void BM_Dispatch(benchmark::State& state) {
 BENCHMARK(BM_Dispatch)->UseRealTime()->Unit(benchmark::kMicrosecond);
 
 template <typename Args>
-void Loop(benchmark::State& state, absl::Status (*OpTable::*op)(Device&, const Args&), const Args& args) {
+void Loop(benchmark::State& state, absl::Status (*OpTable::*op)(Device&, const Args&),
+          const Args& args) {
   for (auto _ : state) {
     if (!Ok(state, (BenchDevice().ops().*op)(BenchDevice(), args))) return;
   }
@@ -27,7 +28,8 @@ void Loop(benchmark::State& state, absl::Status (*OpTable::*op)(Device&, const A
 
 void BM_RmsNorm(benchmark::State& state) {
   const int64_t T = state.range(0);
-  Loop<RmsNormArgs>(state, &OpTable::rms_norm, {1e-5f, Tensor({T, 2304}), Tensor({2304}), Tensor({T, 2304})});
+  Loop<RmsNormArgs>(state, &OpTable::rms_norm,
+                    {1e-5f, Tensor({T, 2304}), Tensor({2304}), Tensor({T, 2304})});
 }
 void BM_L2Norm(benchmark::State& state) {
   const int64_t T = state.range(0);
@@ -35,19 +37,21 @@ void BM_L2Norm(benchmark::State& state) {
 }
 void BM_GatedRmsNorm(benchmark::State& state) {
   const int64_t T = state.range(0);
-  Loop<GatedRmsNormArgs>(state, &OpTable::gated_rms_norm,
-                         {1e-5f, Tensor({T, 32, 128}), Tensor({T, 32, 128}), Tensor({128}), Tensor({T, 32, 128})});
+  Loop<GatedRmsNormArgs>(
+      state, &OpTable::gated_rms_norm,
+      {1e-5f, Tensor({T, 32, 128}), Tensor({T, 32, 128}), Tensor({128}), Tensor({T, 32, 128})});
 }
 void BM_KdaGate(benchmark::State& state) {
   const int64_t T = state.range(0);
   Loop<KdaGateArgs>(state, &OpTable::kda_gate,
-                    {Tensor({T, 32, 128}), Tensor({32}), Tensor({32, 128}), Tensor({T, 32}), Tensor({T, 32, 128}),
-                     Tensor({T, 32})});
+                    {Tensor({T, 32, 128}), Tensor({32}), Tensor({32, 128}), Tensor({T, 32}),
+                     Tensor({T, 32, 128}), Tensor({T, 32})});
 }
 void BM_ShortConv(benchmark::State& state) {
   const int64_t T = state.range(0);
-  Loop<ShortConvArgs>(state, &OpTable::short_conv,
-                      {Tensor({T, 4096}), Tensor({4096, 4}), Tensor({4096, 3}), Tensor({T, 4096}), {}, {}, 0});
+  Loop<ShortConvArgs>(
+      state, &OpTable::short_conv,
+      {Tensor({T, 4096}), Tensor({4096, 4}), Tensor({4096, 3}), Tensor({T, 4096}), {}, {}, 0});
 }
 void BM_Router(benchmark::State& state) {
   const int64_t T = state.range(0), E = 256, D = 2304;
@@ -65,7 +69,8 @@ void BM_Router(benchmark::State& state) {
   args.weights = Tensor({T, 8});
   Loop<RouterArgs>(state, &OpTable::router, args);
 }
-#define RILL_SMALL(name) BENCHMARK(name)->Arg(1)->Arg(128)->UseRealTime()->Unit(benchmark::kMicrosecond)
+#define RILL_SMALL(name) \
+  BENCHMARK(name)->Arg(1)->Arg(128)->UseRealTime()->Unit(benchmark::kMicrosecond)
 RILL_SMALL(BM_RmsNorm);
 RILL_SMALL(BM_L2Norm);
 RILL_SMALL(BM_GatedRmsNorm);
@@ -77,7 +82,8 @@ void BM_Sample(benchmark::State& state, float temperature, float top_p) {
   constexpr int64_t kVocab = 163840;
   const TensorView logits = Tensor({kVocab});
   for (int64_t i = 0; i < kVocab; ++i) logits.f32()[i] *= 20;
-  for (int64_t i = 0; i < 20; ++i) logits.f32()[i * 7001] += 12 - static_cast<float>(i) / 2;  // a few likely tokens
+  for (int64_t i = 0; i < 20; ++i)
+    logits.f32()[i * 7001] += 12 - static_cast<float>(i) / 2;  // a few likely tokens
   int32_t token;
   float logprob;
   SampleArgs args;

@@ -1,5 +1,6 @@
-// The promise of the numerics string "cpu-fma16-1": the same bits from every operator, whatever the instruction set and
-// however many threads. One answer is taken as the measure, plain code on one thread.
+// The promise of the numerics string "cpu-fma16-1": the same bits from every operator, whatever the
+// instruction set and however many threads. One answer is taken as the measure, plain code on one
+// thread.
 #include <algorithm>
 #include <memory>
 #include <numeric>
@@ -31,7 +32,8 @@
 namespace rill::test {
 namespace {
 
-constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kQ8, WeightFormat::kQ4};
+constexpr WeightFormat kFormats[] = {WeightFormat::kF32, WeightFormat::kBf16, WeightFormat::kQ8,
+                                     WeightFormat::kQ4};
 
 using Results = std::vector<std::pair<std::string, std::vector<float>>>;
 
@@ -53,8 +55,8 @@ class Everything {
 
  private:
   template <typename Args>
-  void Call(const std::string& name, absl::Status (*OpTable::*op)(Device&, const Args&), const Args& args,
-            std::initializer_list<TensorView> outputs) {
+  void Call(const std::string& name, absl::Status (*OpTable::*op)(Device&, const Args&),
+            const Args& args, std::initializer_list<TensorView> outputs) {
     const absl::Status status = (rig_.device().ops().*op)(rig_.device(), args);
     ASSERT_TRUE(status.ok()) << name << ": " << status;
     for (const TensorView& output : outputs) results_.emplace_back(name, rig_.Read(output));
@@ -79,14 +81,17 @@ class Everything {
       }
       const TensorView out = rig_.Out({3, 203});
       Call<EmbedArgs>("embed", &OpTable::embed,
-                      {rig_.In(std::vector<int32_t>{5, 0, 8}, {3}), Matrix(format, 9, 203), out}, {out});
+                      {rig_.In(std::vector<int32_t>{5, 0, 8}, {3}), Matrix(format, 9, 203), out},
+                      {out});
     }
   }
 
   void Rows() {
     const int64_t T = 9, H = 5, D = 1021;
-    const TensorView norm = rig_.Out({T, D}), unit = rig_.Out({T, H, 48}), gated = rig_.Out({T, H, 48});
-    const TensorView act = rig_.Out({T, D}), g = rig_.Out({T, H, 48}), beta = rig_.Out({T, H}), sum = In({T, D});
+    const TensorView norm = rig_.Out({T, D}), unit = rig_.Out({T, H, 48}),
+                     gated = rig_.Out({T, H, 48});
+    const TensorView act = rig_.Out({T, D}), g = rig_.Out({T, H, 48}), beta = rig_.Out({T, H}),
+                     sum = In({T, D});
     Call<RmsNormArgs>("rms_norm", &OpTable::rms_norm, {1e-5f, In({T, D}), In({D}), norm}, {norm});
     Call<L2NormArgs>("l2_norm", &OpTable::l2_norm, {1e-6f, In({T, H, 48}), unit}, {unit});
     Call<GatedRmsNormArgs>("gated_rms_norm", &OpTable::gated_rms_norm,
@@ -128,8 +133,8 @@ class Everything {
       const MlaDecodeArgs decode = DecodeArgs(rig_, args, 130);
       Call("mla_decode", &OpTable::mla_decode, decode, {decode.out});
       const MlaCacheView cache = rig_.Cache(dtype, 72, 20, 150);
-      ASSERT_NO_FATAL_FAILURE(
-          Call<MlaAppendArgs>("mla_append", &OpTable::mla_append, {1e-6f, In({150, 92}), In({72}), cache, 0}, {}));
+      ASSERT_NO_FATAL_FAILURE(Call<MlaAppendArgs>("mla_append", &OpTable::mla_append,
+                                                  {1e-6f, In({150, 92}), In({72}), cache, 0}, {}));
       results_.emplace_back("mla_append", rig_.ReadCacheRows(cache, 150));
     }
   }
@@ -138,7 +143,8 @@ class Everything {
     const int64_t T = 40, D = 200, E = 24, width = 72, top_k = 3;
     for (const WeightFormat format : {WeightFormat::kBf16, WeightFormat::kQ4}) {
       RouterArgs router{};
-      router.activation = format == WeightFormat::kBf16 ? RouterActivation::kSigmoid : RouterActivation::kSoftmax;
+      router.activation =
+          format == WeightFormat::kBf16 ? RouterActivation::kSigmoid : RouterActivation::kSoftmax;
       router.top_k = top_k;
       router.n_groups = 4;
       router.topk_groups = 2;
@@ -155,10 +161,11 @@ class Everything {
       std::vector<std::vector<float>> matrices;
       for (int64_t m = 0; m < 3 * E; ++m) matrices.push_back(random_.Normal(width * D, 0.1f));
       const TensorView out = rig_.Out({T, D});
-      Call<ExpertsArgs>("experts", &OpTable::experts,
-                        {router.x, router.ids, router.weights, rig_.Experts(format, matrices, D, width), false, out,
-                         rig_.Workspace(ExpertsWorkspaceBytes(T, top_k, E, D, width))},
-                        {out});
+      Call<ExpertsArgs>(
+          "experts", &OpTable::experts,
+          {router.x, router.ids, router.weights, rig_.Experts(format, matrices, D, width), false,
+           out, rig_.Workspace(ExpertsWorkspaceBytes(T, top_k, E, D, width))},
+          {out});
     }
   }
 
@@ -203,7 +210,8 @@ TEST(CpuBits, DependOnNeitherInstructionSetNorThreads) {
       ASSERT_EQ(got.size(), want.size());
       for (size_t i = 0; i < want.size(); ++i) {
         EXPECT_TRUE(SameBits(got[i].second, want[i].second))
-            << "result " << i << ", " << want[i].first << ", on " << Name(isa) << " with " << n_threads << " threads";
+            << "result " << i << ", " << want[i].first << ", on " << Name(isa) << " with "
+            << n_threads << " threads";
       }
     }
   }

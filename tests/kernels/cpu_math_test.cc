@@ -1,5 +1,5 @@
-// The elementary functions inside the cpu device, seen through the operators that are little else, against libm in
-// double precision; and that every instruction set gives the same bits.
+// The elementary functions inside the cpu device, seen through the operators that are little else,
+// against libm in double precision; and that every instruction set gives the same bits.
 #include <cmath>
 #include <vector>
 
@@ -42,7 +42,8 @@ class CpuMathTest : public ::testing::TestWithParam<CpuIsa> {
   Random random_;
 };
 
-// In units of the last place of the true value; results too small to be normal are measured as if they were not.
+// In units of the last place of the true value; results too small to be normal are measured as if
+// they were not.
 double Ulps(float got, double want) {
   const double spacing = std::ldexp(1.0, std::max(std::ilogb(want == 0 ? 1e-40 : want), -126) - 23);
   return std::fabs(got - want) / spacing;
@@ -102,7 +103,8 @@ TEST_P(CpuMathTest, SigmoidAndSiluAreWithinThreeUlps) {
 TEST_P(CpuMathTest, EveryIsaHasTheBitsOfThePlainOne) {
   const cpu::Isa& plain = *cpu::GetIsa(CpuIsa::kGeneric);
   std::vector<float> x;
-  for (int i = 0; i < 100003; ++i) x.push_back(BitsToFloat(static_cast<uint32_t>(random_.Bits())));  // any float
+  for (int i = 0; i < 100003; ++i)
+    x.push_back(BitsToFloat(static_cast<uint32_t>(random_.Bits())));  // any float
   for (int i = 0; i < 100000; ++i) x.push_back(random_.Uniform(-110, 95));
   const int64_t n = static_cast<int64_t>(x.size());
   const std::vector<float> zeros(n);
@@ -117,15 +119,17 @@ TEST_P(CpuMathTest, EveryIsaHasTheBitsOfThePlainOne) {
     return SameBits(number(got), number(want));
   };
   EXPECT_TRUE(same([&](const cpu::Isa& isa, float* y) { isa.sigmoid(x.data(), n, y); }));
-  EXPECT_TRUE(same([&](const cpu::Isa& isa, float* y) { isa.kda_decay(x.data(), zeros.data(), -0.3f, n, y); }));
+  EXPECT_TRUE(same(
+      [&](const cpu::Isa& isa, float* y) { isa.kda_decay(x.data(), zeros.data(), -0.3f, n, y); }));
   EXPECT_TRUE(same([&](const cpu::Isa& isa, float* y) { isa.swiglu(x.data(), x.data(), n, y); }));
   EXPECT_TRUE(same([&](const cpu::Isa& isa, float* y) {
     for (int64_t i = 0; i < n; ++i) y[i] = isa.sum_exp(&x[i], 0, 1);
   }));
-  EXPECT_TRUE(same([&](const cpu::Isa& isa, float* y) {  // fused multiply-adds of values of any size
-    const float weights[2] = {0.7f, -1.3f};
-    isa.weighted_sum(x.data(), 2, 1, weights, n - 1, false, y);
-  }));
+  EXPECT_TRUE(
+      same([&](const cpu::Isa& isa, float* y) {  // fused multiply-adds of values of any size
+        const float weights[2] = {0.7f, -1.3f};
+        isa.weighted_sum(x.data(), 2, 1, weights, n - 1, false, y);
+      }));
 }
 
 TEST_P(CpuMathTest, Bf16StoresRoundToNearestEven) {
@@ -141,8 +145,9 @@ TEST_P(CpuMathTest, DecodesEveryHalfScaleExactly) {
     const uint16_t scale = static_cast<uint16_t>(bits);
     std::vector<int8_t> codes(32, -127);
     std::vector<float> out(32);
-    isa_->decode_row({WeightFormat::kQ8, 32, 1, 32, reinterpret_cast<const uint8_t*>(codes.data()), &scale}, 0,
-                     out.data());
+    isa_->decode_row(
+        {WeightFormat::kQ8, 32, 1, 32, reinterpret_cast<const uint8_t*>(codes.data()), &scale}, 0,
+        out.data());
     ASSERT_EQ(out[5], -127 * ToFloat(F16{scale})) << bits;
   }
 }

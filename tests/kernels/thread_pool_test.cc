@@ -20,7 +20,9 @@ struct Part {
 // What one loop handed out, by worker.
 std::vector<Part> Parts(ThreadPool& pool, int64_t n, int64_t grain) {
   std::vector<Part> by_worker(pool.size(), {0, 0, -1});
-  pool.For(n, grain, [&](int64_t begin, int64_t end, int worker) { by_worker[worker] = {begin, end, worker}; });
+  pool.For(n, grain, [&](int64_t begin, int64_t end, int worker) {
+    by_worker[worker] = {begin, end, worker};
+  });
   return by_worker;
 }
 
@@ -36,7 +38,8 @@ TEST(ThreadPool, CoversEveryIndexOnceInWholeGrains) {
         if (part.worker < 0) continue;
         EXPECT_EQ(part.begin, next) << n << " by " << grain;
         EXPECT_LT(part.begin, part.end);
-        EXPECT_TRUE(part.end == n || part.end % grain == 0) << n << " by " << grain << ": " << part.end;
+        EXPECT_TRUE(part.end == n || part.end % grain == 0)
+            << n << " by " << grain << ": " << part.end;
         next = part.end;
       }
       EXPECT_EQ(next, n) << "by " << grain;
@@ -86,7 +89,8 @@ TEST(ThreadPool, ManyShortLoopsLoseNothing) {
     std::vector<int64_t> sums(n_threads * 16);  // a cache line apart
     constexpr int64_t kLoops = 20000;
     for (int64_t loop = 0; loop < kLoops; ++loop) {
-      pool.For(n_threads, 1, [&](int64_t begin, int64_t, int worker) { sums[worker * 16] += begin + loop; });
+      pool.For(n_threads, 1,
+               [&](int64_t begin, int64_t, int worker) { sums[worker * 16] += begin + loop; });
     }
     for (int64_t worker = 0; worker < n_threads; ++worker) {
       EXPECT_EQ(sums[worker * 16], kLoops * worker + kLoops * (kLoops - 1) / 2);

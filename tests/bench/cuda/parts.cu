@@ -58,13 +58,15 @@ __global__ void __launch_bounds__(1024) ReadKernel(const uint4* p, int64_t n, ui
 enum class Part { kBarrier, kKda, kMoe };
 
 template <Part part>
-__global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams p) {
+__global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   extern __shared__ __align__(128) char memory[];
   StepShared& shared = *reinterpret_cast<StepShared*>(memory);
   char* phase_memory = memory + AlignUp(sizeof(StepShared), 128);
-  GridBarrier barrier(p.barrier, p.barrier_base);
-  cuda::LoadLayer(p.layers, &shared.layer[0]);
+  GridBarrier barrier(params.barrier, params.barrier_base);
+  cuda::LoadParams(params, &shared.params);
+  cuda::LoadLayer(params.layers, &shared.layer[0]);
   __syncthreads();
+  const StepParams& p = shared.params;
   for (int i = 0; i < p.n_layers; ++i) {
     const cuda::Step s = {p, shared.layer[i % 2], shared, phase_memory};
     if (i + 1 < p.n_layers) cuda::LoadLayer(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
