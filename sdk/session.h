@@ -1,0 +1,87 @@
+// sdk/session.h — one timeline of tokens: the only mutable thing in Rill.
+//
+// One caller at a time: a second call while one runs answers Aborted ("busy"), a call from inside a callback of this
+// session answers FailedPrecondition ("re-entrant"). Cancel(), stats() and length() may come from any thread.
+// Atomic calls: after any error the session stands at its last committed token. Append commits pass by pass (a pass is
+// prefill_chunk tokens), so a cancelled append keeps whole passes; length() says how far it got.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/base/clock.h"
+#include "model/graph/plan.h"
+#include "model/model.h"
+#include "sdk/sampling.h"
+#include "sdk/stats.h"
+
+namespace rill {
+
+// Called after every pass, and between layers of a long one, on the calling thread. Returning true cancels.
+using AppendProgress = std::function<bool(uint64_t done, uint64_t total)>;
+
+// Receives the logits of every appended token in order, [vocab] f32 each, valid during the call only.
+using LogitsSink = std::function<void(uint64_t position, absl::Span<const float> logits)>;
+
+class Session {
+ public:
+  // Allocates everything the plan names. ResourceExhausted with both numbers; Unimplemented names a missing operator.
+  // Borrows `clock`.
+  static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Model> model, const SessionShape& shape,
+                                                         Clock* clock = Clock::Steady());
+  ~Session();
+
+  // Feeds tokens (prefill). InvalidArgument: an id outside the vocabulary (index and both numbers; nothing is fed).
+  // ResourceExhausted: would pass max_tokens (nothing is fed). Cancelled: see above. Logits of every token go to
+  // `sink` when it is given (then the head runs for every token).
+  absl::Status Append(absl::Span<const int32_t> ids, const AppendProgress& progress = {}, const LogitsSink& sink = {});
+
+  // Feeds one token (decode). Errors as Append.
+  absl::Status Step(int32_t id);
+
+  // Draws the next token from the logits and feeds nothing. FailedPrecondition when there are no logits yet.
+  struct Sampled {
+    int32_t id;
+    float logprob;      // of the model itself: log softmax of the raw logits
+  };
+  absl::StatusOr<Sampled> Sample(const SamplingParams& params, absl::Span<int32_t> top_ids = {},
+                                 absl::Span<float> top_logprobs = {});
+
+  // Back to an empty timeline; keeps all memory.
+  absl::Status Reset();
+
+  uint64_t length() const { return length_.load(std::memory_order_acquire); }
+  // Ids [from, from + out.size()) of the timeline, clamped to its end; returns how many were written.
+  absl::StatusOr<size_t> Tokens(uint64_t from, absl::Span<int32_t> out) const;
+  // After the last token, [vocab] f32 in host memory, valid until the next call that changes the session; empty when
+  // nothing was fed. Copies from the device on the first call after a step.
+  absl::StatusOr<absl::Span<const float>> Logits();
+  // log softmax of those logits at `ids`, and the `top` largest in descending order.
+  absl::Status Logprobs(absl::Span<const int32_t> ids, absl::Span<float> out, absl::Span<int32_t> top_ids,
+                        absl::Span<float> top_logprobs);
+
+  // Any thread. The running call (if any) ends with Cancelled within one layer of a prefill or one step; sticky until
+  // that call returns, and without effect on later ones.
+  void Cancel();
+
+  SessionStats stats() const;
+  const Model& model() const { return *model_; }
+  const SessionShape& shape() const { return shape_; }
+  const SessionPlan& plan() const { return plan_; }
+
+ private:
+  struct Impl;
+  Session(std::shared_ptr<const Model> model, const SessionShape& shape, Clock* clock);
+  std::shared_ptr<const Model> model_;
+  SessionShape shape_;
+  SessionPlan plan_;
+  std::atomic<uint64_t> length_{0};
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace rill
