@@ -24,8 +24,8 @@ struct SessionPlan {
   uint64_t shadow_bytes = 0;          // their copy while a prefill pass runs, so that it can be taken back
   uint64_t cache_bytes = 0;           // MLA pages for max_tokens
   uint64_t cache_bytes_per_token = 0; // of the rows alone
-  uint64_t workspace_bytes = 0;       // activations and operator scratch of one pass
-  uint64_t logits_bytes = 0;          // logits on the device, their host copy, sampler scratch
+  uint64_t workspace_bytes = 0;       // activations, logits and operator scratch of one pass
+  uint64_t logits_bytes = 0;          // sampler scratch and, off the host, a copy of the logits (host memory)
   uint64_t ledger_bytes = 0;          // token ids
   uint64_t decoder_bytes = 0;         // a fused decoder's own scratch, where the device has one
   uint64_t total() const {

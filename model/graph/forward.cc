@@ -1,0 +1,191 @@
+#include "model/graph/forward.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/base/status.h"
+#include "kernels/ops/embed.h"
+#include "kernels/ops/matmul.h"
+#include "kernels/ops/rms_norm.h"
+#include "model/layers/glu.h"
+#include "model/layers/kda.h"
+#include "model/layers/mla.h"
+#include "model/layers/moe.h"
+#include "model/layers/pass.h"
+
+namespace rill {
+namespace {
+
+DecoderSpec MakeDecoderSpec(const Model& model, const SessionShape& shape, const TensorView& logits,
+                            absl::Span<const DecoderLayerState> states) {
+  const BoundWeights& w = model.weights();
+  const ModelConfig& c = model.config();
+  return {c.hidden_size, c.vocab_size, shape.max_tokens, c.rms_norm_eps, w.embedding, w.final_norm, w.lm_head,
+          w.layers, states, logits};
+}
+
+TensorView FirstRows(const TensorView& v, int64_t n) { return v.Rows(0, n); }
+
+}  // namespace
+
+Forward::Forward(std::shared_ptr<const Model> model, SequenceState& state, const SessionShape& shape)
+    : model_(std::move(model)), device_(model_->device()), state_(state), shape_(shape) {}
+
+absl::StatusOr<std::unique_ptr<Forward>> Forward::Create(std::shared_ptr<const Model> model, SequenceState& state,
+                                                         const SessionShape& shape) {
+  RILL_RETURN_IF_ERROR(Validate(shape));
+  std::unique_ptr<Forward> forward(new Forward(std::move(model), state, shape));
+  RILL_RETURN_IF_ERROR(forward->Allocate());
+  return forward;
+}
+
+absl::Status Forward::Allocate() {
+  Scratch counting(nullptr);
+  PassBuffers::Take(counting, model_->config(), shape_);
+  RILL_ASSIGN_OR_RETURN(workspace_, Buffer::Allocate(device_, counting.used()));
+  RILL_ASSIGN_OR_RETURN(shadow_, Buffer::Allocate(device_, state_.fixed().bytes()));
+  Scratch scratch(workspace_.data());
+  buffers_ = PassBuffers::Take(scratch, model_->config(), shape_);
+  if (!device_.is_host()) host_logits_.resize(static_cast<size_t>(model_->config().vocab_size));
+  if (device_.ops().make_fused_decoder != nullptr) return MakeDecoder();
+  return absl::OkStatus();
+}
+
+absl::Status Forward::MakeDecoder() {
+  const ModelConfig& config = model_->config();
+  std::vector<DecoderLayerState> states(config.layers.size());
+  for (size_t l = 0; l < states.size(); ++l) {
+    if (config.layers[l].mixer == MixerKind::kKda) {
+      const KdaState kda = state_.kda(static_cast<int64_t>(l));
+      states[l].kda_state = kda.recurrent;
+      states[l].conv_tail = kda.tail;
+    } else {
+      states[l].mla_cache = state_.mla(static_cast<int64_t>(l));
+    }
+  }
+  RILL_ASSIGN_OR_RETURN(decoder_, device_.ops().make_fused_decoder(
+                                      device_, MakeDecoderSpec(*model_, shape_, logits(), states)));
+  return absl::OkStatus();
+}
+
+absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink) {
+  const int64_t T = static_cast<int64_t>(ids.size());
+  const bool guarded = shadow_.bytes() > 0;
+  if (guarded) RILL_RETURN_IF_ERROR(device_.CopyOn(shadow_.data(), state_.fixed().data(), shadow_.bytes()));
+  const TensorView device_ids = FirstRows(buffers_.ids, T);
+  absl::Status status = device_.CopyIn(device_ids.data, ids.data(), ids.size() * sizeof(int32_t));
+  if (status.ok()) status = RunLayers(device_ids, cancel);
+  if (status.ok()) status = RunHead(T, wanted, sink);
+  if (status.ok()) status = device_.Synchronize();
+  if (status.ok()) {
+    state_.Advance(T);
+    return status;
+  }
+  // Rows beyond the position are never read, so taking the pass back is putting the constant-size part back.
+  if (guarded) device_.CopyOn(state_.fixed().data(), shadow_.data(), shadow_.bytes()).IgnoreError();
+  return status;
+}
+
+absl::Status Forward::Step(int32_t id) {
+  if (decoder_ != nullptr) {
+    RILL_RETURN_IF_ERROR(decoder_->Step(id, state_.position()));
+  } else {
+    const TensorView ids = FirstRows(buffers_.ids, 1);
+    RILL_RETURN_IF_ERROR(device_.CopyIn(ids.data, &id, sizeof id));
+    RILL_RETURN_IF_ERROR(RunLayers(ids, [] { return false; }));
+    RILL_RETURN_IF_ERROR(RunHead(1, LogitsWanted::kLast, [](int64_t, absl::Span<const float>) {}));
+  }
+  state_.Advance(1);
+  return absl::OkStatus();
+}
+
+absl::Status Forward::RunLayers(const TensorView& ids, Cancel cancel) {
+  const int64_t T = ids.dim[0];
+  const TensorView x = FirstRows(buffers_.x, T), normed = FirstRows(buffers_.normed, T);
+  RILL_RETURN_IF_ERROR(device_.ops().embed(device_, EmbedArgs{ids, model_->weights().embedding, x}));
+  const Pass pass{device_, state_.position(), T};
+  for (int64_t l = 0; l < model_->config().n_layers(); ++l) {
+    if (cancel()) return absl::CancelledError(absl::StrCat("cancelled before layer ", l));
+    RILL_RETURN_IF_ERROR(RunLayer(l, pass, x, normed));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Forward::RunLayer(int64_t l, const Pass& pass, const TensorView& x, const TensorView& normed) {
+  const ModelConfig& config = model_->config();
+  const LayerWeights& w = model_->weights().layers[l];
+  const int64_t T = pass.n_tokens;
+  const auto norm = [&](const TensorView& weight) {
+    return device_.ops().rms_norm(device_, RmsNormArgs{config.rms_norm_eps, x, weight, normed});
+  };
+
+  RILL_RETURN_IF_ERROR(norm(w.input_norm));
+  Scratch mixer(buffers_.layer_base);
+  if (w.is_kda) {
+    const KdaBuffers b = KdaBuffers::Take(mixer, config, T);
+    RILL_RETURN_IF_ERROR(KdaForward(pass, w.kda, state_.kda(l), b, normed, x));
+  } else {
+    const MlaBuffers b = MlaBuffers::Take(mixer, config, T, shape_.max_tokens);
+    RILL_RETURN_IF_ERROR(MlaForward(pass, w.mla, state_.mla(l), b, normed, x));
+  }
+
+  RILL_RETURN_IF_ERROR(norm(w.post_norm));
+  Scratch ffn(buffers_.layer_base);
+  if (!w.is_moe) return GluForward(pass, w.dense, GluBuffers::Take(ffn, config.dense_width, T), normed, x);
+  return MoeForward(pass, w.moe, MoeBuffers::Take(ffn, config, T), normed, x);
+}
+
+absl::Status Forward::RunHead(int64_t n_tokens, LogitsWanted wanted, RowSink sink) {
+  if (wanted == LogitsWanted::kNone) return absl::OkStatus();
+  const BoundWeights& w = model_->weights();
+  const float eps = model_->config().rms_norm_eps;
+  const int64_t first = wanted == LogitsWanted::kAll ? 0 : n_tokens - 1;
+  const TensorView x = buffers_.x.Rows(first, n_tokens - first), normed = buffers_.normed.Rows(first, n_tokens - first);
+  RILL_RETURN_IF_ERROR(device_.ops().rms_norm(device_, RmsNormArgs{eps, x, w.final_norm, normed}));
+  for (int64_t row = first; row < n_tokens; row += kHeadRows) {
+    const int64_t n = std::min(kHeadRows, n_tokens - row);
+    const Pass pass{device_, 0, n};
+    const TensorView out = FirstRows(buffers_.head, n);
+    RILL_RETURN_IF_ERROR(pass.Project(buffers_.normed.Rows(row, n), {{w.lm_head, out}}));
+    if (wanted == LogitsWanted::kAll) {
+      for (int64_t i = 0; i < n; ++i) {
+        if (device_.is_host()) {
+          sink(row + i, absl::MakeConstSpan(out.Rows(i, 1).f32(), host_logits().size()));
+          continue;
+        }
+        RILL_RETURN_IF_ERROR(device_.CopyOut(host_logits_.data(), out.Rows(i, 1).data, host_logits_.size() * sizeof(float)));
+        sink(row + i, host_logits_);
+      }
+    }
+    if (row + n == n_tokens && n > 1) {
+      RILL_RETURN_IF_ERROR(device_.CopyOn(buffers_.head.data, out.Rows(n - 1, 1).data, out.bytes() / n));
+    }
+  }
+  return absl::OkStatus();
+}
+
+TensorView Forward::logits() const { return FirstRows(buffers_.head, 1); }
+
+absl::Span<float> Forward::host_logits() {
+  if (!device_.is_host()) return absl::MakeSpan(host_logits_);
+  return absl::MakeSpan(buffers_.head.f32(), static_cast<size_t>(model_->config().vocab_size));
+}
+
+uint64_t Forward::allocated_bytes() const {
+  return workspace_.bytes() + shadow_.bytes() + (decoder_ == nullptr ? 0 : decoder_->device_bytes());
+}
+
+SessionPlan PlanSession(const Model& model, const SessionShape& shape) {
+  SessionPlan plan = MakeSessionPlan(model.config(), shape);
+  const Device& device = model.device();
+  if (device.is_host()) return plan;
+  plan.cache_bytes += sizeof(void*) * static_cast<uint64_t>(CeilDiv(shape.max_tokens, kPageTokens));
+  plan.logits_bytes += 4ull * static_cast<uint64_t>(model.config().vocab_size);
+  if (device.ops().fused_decoder_bytes != nullptr) {
+    const std::vector<DecoderLayerState> states(model.config().layers.size());
+    plan.decoder_bytes = device.ops().fused_decoder_bytes(MakeDecoderSpec(model, shape, {}, states));
+  }
+  return plan;
+}
+
+}  // namespace rill

@@ -1,0 +1,69 @@
+// model/graph/forward.h — tokens become state and logits: the loop over the layers.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "kernels/device/buffer.h"
+#include "kernels/ops/fused_decoder.h"
+#include "model/graph/pass_buffers.h"
+#include "model/graph/plan.h"
+#include "model/graph/state.h"
+#include "model/model.h"
+
+namespace rill {
+
+enum class LogitsWanted : uint8_t {
+  kNone = 0,   // the head is skipped
+  kLast = 1,   // of the last token
+  kAll = 2,    // of every token, given to the sink in order; logits() holds the last
+};
+
+// One per session: owns the activations, the logits and, where the device has one, the fused decoder. Allocates nothing
+// after Create. One caller at a time.
+class Forward {
+ public:
+  // Borrows `state`. ResourceExhausted with both numbers.
+  static absl::StatusOr<std::unique_ptr<Forward>> Create(std::shared_ptr<const Model> model, SequenceState& state,
+                                                         const SessionShape& shape);
+
+  // Feeds 1..shape.prefill_chunk tokens as one pass. `cancel` is polled between layers; on Cancelled or any error the
+  // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked.
+  using Cancel = absl::FunctionRef<bool()>;
+  using RowSink = absl::FunctionRef<void(int64_t row, absl::Span<const float> logits)>;
+  absl::Status Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink);
+
+  // Feeds one token; logits wanted. Bit for bit Prefill of one token on host devices.
+  absl::Status Step(int32_t id);
+
+  TensorView logits() const;             // [1, vocab] f32 on the device, of the last token that wanted them
+  absl::Span<float> host_logits();       // [vocab], for the caller to copy them into; the logits themselves on hosts
+  uint64_t allocated_bytes() const;      // on the device
+
+ private:
+  Forward(std::shared_ptr<const Model> model, SequenceState& state, const SessionShape& shape);
+  absl::Status Allocate();
+  absl::Status MakeDecoder();
+  absl::Status RunLayers(const TensorView& ids, Cancel cancel);
+  absl::Status RunLayer(int64_t layer, const struct Pass& pass, const TensorView& x, const TensorView& normed);
+  absl::Status RunHead(int64_t n_tokens, LogitsWanted wanted, RowSink sink);
+
+  std::shared_ptr<const Model> model_;
+  Device& device_;
+  SequenceState& state_;
+  SessionShape shape_;
+  Buffer workspace_, shadow_;
+  PassBuffers buffers_;
+  std::vector<float> host_logits_;       // empty on host devices
+  std::unique_ptr<FusedDecoder> decoder_;
+};
+
+// MakeSessionPlan plus what the model's device adds: a fused decoder, page tables, a host copy of the logits.
+SessionPlan PlanSession(const Model& model, const SessionShape& shape);
+
+}  // namespace rill

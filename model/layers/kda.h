@@ -1,0 +1,35 @@
+// model/layers/kda.h — a Kimi Delta Attention layer: projections, convolutions, gates, recurrence, gated norm, output.
+#pragma once
+
+#include "absl/status/status.h"
+#include "kernels/ops/layer_weights.h"
+#include "model/config.h"
+#include "model/graph/scratch.h"
+#include "model/layers/pass.h"
+
+namespace rill {
+
+// Activations of T tokens. Views into the pass's scratch.
+struct KdaBuffers {
+  TensorView raw_q, raw_k, raw_v;   // [T, C]  projection outputs
+  TensorView q, k, v;               // [T, C]  after convolution, SiLU (and L2 norm)
+  TensorView f_low, g_low;          // [T, R]
+  TensorView decay;                 // [T, C]  gate logits, then log decay
+  TensorView gate;                  // [T, C]  output gate logits
+  TensorView beta;                  // [T, H]
+  TensorView chunk;                 // workspace of kda_chunk
+
+  static KdaBuffers Take(Scratch& scratch, const ModelConfig& config, int64_t n_tokens);
+};
+
+// A session's part of this layer. Read and written.
+struct KdaState {
+  TensorView recurrent;             // [H, K, V] f32
+  TensorView tail;                  // [3 * C, W - 1] f32  channels of q, k, v
+};
+
+// x += KDA(a). `a` [T, D] is the normed input, `x` [T, D] the residual stream.
+absl::Status KdaForward(const Pass& pass, const KdaWeights& w, const KdaState& state, const KdaBuffers& b,
+                        const TensorView& a, const TensorView& x);
+
+}  // namespace rill
