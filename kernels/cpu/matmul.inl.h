@@ -10,6 +10,9 @@ inline constexpr int64_t kPanelRows = 8, kRun = 384, kTokenBlock = 96;
 static_assert(kPanelRows % kTileRows == 0 &&
               kPanelRows * kRun + kTokenBlock * kPanelRows * 16 <= cpu::kScratchFloats);
 
+// From here on decoding once into memory is worth the stores.
+inline constexpr int64_t kManyTokens = 5;
+
 RILL_INLINE const float* Row(const Rows& x, int64_t t) {
   return x.data + x.stride * (x.index == nullptr ? t : x.index[t] / x.share);
 }
@@ -58,8 +61,29 @@ RILL_INLINE void StorePanel(const float* sums, const Rows& x, int64_t first, int
   }
 }
 
+RILL_INLINE void MatmulFew(const Weights& w, int64_t begin, int64_t end, const Rows& x, float* y,
+                           int64_t y_stride, bool accumulate) {
+  const float* inputs[kManyTokens];
+  float* outputs[kManyTokens];
+  for (int64_t t = 0; t < x.n; ++t) {
+    inputs[t] = Row(x, t);
+    outputs[t] = y + (x.index == nullptr ? t : x.index[t]) * y_stride;
+  }
+  switch (x.n) {
+    case 1:
+      return FewTokens<1>(w, begin, end, inputs, outputs, accumulate);
+    case 2:
+      return FewTokens<2>(w, begin, end, inputs, outputs, accumulate);
+    case 3:
+      return FewTokens<3>(w, begin, end, inputs, outputs, accumulate);
+    case 4:
+      return FewTokens<4>(w, begin, end, inputs, outputs, accumulate);
+  }
+}
+
 void Matmul(const Weights& w, int64_t begin, int64_t end, const Rows& x, float* y, int64_t y_stride,
             bool accumulate, float* scratch) {
+  if (x.n < kManyTokens) return MatmulFew(w, begin, end, x, y, y_stride, accumulate);
   float* panel = scratch;
   float* sums = scratch + kPanelRows * kRun;
   for (int64_t first = 0; first < x.n; first += kTokenBlock) {

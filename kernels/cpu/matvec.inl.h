@@ -1,8 +1,9 @@
-// One activation row through rows of a matrix. kernels/cpu; see simd.h and isa.h.
+// A few activation rows through rows of a matrix, decoded in registers. kernels/cpu; see simd.h and
+// isa.h.
 //
 // y[n] = Sum(lanes), lane l = sum over k = l, l + 16, l + 32, ... of W[n, k] * x[k], one fused
-// multiply-add each: the order of Dot. kDotRows rows run side by side so that their chains hide the
-// latency of the multiply-add.
+// multiply-add each: the order of Dot. R rows and T tokens run side by side, so that their chains
+// hide the latency of the multiply-add and a decoded weight serves every token.
 //
 // Memory: the rows of a block follow each other, but are walked side by side, which hardware
 // prefetchers do not see through. So while a block is computed the next one is asked for, line by
@@ -17,46 +18,55 @@ struct Ahead {
   const uint8_t* next;
   template <int kBytes>
   __attribute__((always_inline)) void Fetch() {
-    static_assert(kBytes % kLine == 0);
     for (int i = 0; i < kBytes; i += kLine) __builtin_prefetch(next + i, 0, 2);
     next += kBytes;
   }
 };
 
-template <WeightFormat F, int R>
-RILL_INLINE void DotPlain(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead,
-                          Vec* sum) {
+template <WeightFormat F, int R, int T>
+RILL_INLINE void DotPlain(const WeightRow<F>* rows, int64_t K, const float* const* x, Ahead ahead,
+                          Vec (*sum)[T]) {
   constexpr int kElement = F == WeightFormat::kF32 ? 4 : 2;
+  const auto step = [&](int64_t k, int lanes) __attribute__((always_inline)) {
+    Vec inputs[T];
+    for (int t = 0; t < T; ++t) inputs[t] = lanes == 16 ? Load(x[t] + k) : LoadN(x[t] + k, lanes);
+    for (int r = 0; r < R; ++r) {
+      const Vec weights = rows[r].Plain(k, lanes);
+      for (int t = 0; t < T; ++t) sum[r][t] = Fma(weights, inputs[t], sum[r][t]);
+    }
+  };
   int64_t k = 0;
   for (; k + 16 <= K; k += 16) {
     if constexpr (R > 1) ahead.Fetch<R * 16 * kElement>();
-    const Vec inputs = Load(x + k);
-    for (int r = 0; r < R; ++r) sum[r] = Fma(rows[r].Plain(k, 16), inputs, sum[r]);
+    step(k, 16);
   }
-  if (k < K) {
-    const int lanes = static_cast<int>(K - k);
-    const Vec inputs = LoadN(x + k, lanes);
-    for (int r = 0; r < R; ++r) sum[r] = Fma(rows[r].Plain(k, lanes), inputs, sum[r]);
-  }
+  if (k < K) step(k, static_cast<int>(K - k));
 }
 
-// One group; `lanes` of its 32 inputs exist. A half that has none adds nothing, as in Matmul.
-template <WeightFormat F, int R>
+// One group, inputs from k on; `lanes` of its 32 exist. A half that has none adds nothing, as in
+// Matmul.
+template <WeightFormat F, int R, int T>
 RILL_INLINE void DotGroup(const WeightRow<F>* rows, int64_t group,
-                          const float (*scales)[kScaleBatch], int64_t g, const float* x, int lanes,
-                          Vec* sum) {
-  const Vec low = lanes >= 16 ? Load(x) : LoadN(x, lanes);
-  const Vec high = lanes == 32 ? Load(x + 16) : lanes > 16 ? LoadN(x + 16, lanes - 16) : Zero();
+                          const float (*scales)[kScaleBatch], int64_t g, const float* const* x,
+                          int lanes, Vec (*sum)[T]) {
+  Vec low[T], high[T];
+  for (int t = 0; t < T; ++t) {
+    const float* p = x[t] + 32 * group;
+    low[t] = lanes >= 16 ? Load(p) : LoadN(p, lanes);
+    high[t] = lanes == 32 ? Load(p + 16) : lanes > 16 ? LoadN(p + 16, lanes - 16) : Zero();
+  }
   for (int r = 0; r < R; ++r) {
     const VecPair weights = rows[r].Group(group, Set(scales[r][g]));
-    sum[r] = Fma(weights.low, low, sum[r]);
-    if (lanes > 16) sum[r] = Fma(weights.high, high, sum[r]);
+    for (int t = 0; t < T; ++t) {
+      sum[r][t] = Fma(weights.low, low[t], sum[r][t]);
+      if (lanes > 16) sum[r][t] = Fma(weights.high, high[t], sum[r][t]);
+    }
   }
 }
 
-template <WeightFormat F, int R>
-RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* x, Ahead ahead,
-                           Ahead scales_ahead, Vec* sum) {
+template <WeightFormat F, int R, int T>
+RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* const* x, Ahead ahead,
+                           Ahead scales_ahead, Vec (*sum)[T]) {
   constexpr int kGroupBytes = F == WeightFormat::kQ8 ? 32 : 16;
   float scales[R][kScaleBatch];
   const int64_t groups = (K + 31) / 32, whole = K / 32;
@@ -67,42 +77,54 @@ RILL_INLINE void DotGroups(const WeightRow<F>* rows, int64_t K, const float* x, 
     const int64_t full = whole - first < batch ? whole - first : batch;
     for (int64_t g = 0; g < full; ++g) {
       if constexpr (R > 1) ahead.Fetch<R * kGroupBytes>();
-      DotGroup<F, R>(rows, first + g, scales, g, x + 32 * (first + g), 32, sum);
+      DotGroup<F, R, T>(rows, first + g, scales, g, x, 32, sum);
     }
     if (full < batch) {
-      DotGroup<F, R>(rows, whole, scales, full, x + 32 * whole, static_cast<int>(K - 32 * whole),
-                     sum);
+      DotGroup<F, R, T>(rows, whole, scales, full, x, static_cast<int>(K - 32 * whole), sum);
     }
   }
 }
 
-template <WeightFormat F, int R>
-RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* x, float* y,
+template <WeightFormat F, int R, int T>
+RILL_INLINE void DotRows(const Weights& w, int64_t first, const float* const* x, float* const* y,
                          bool accumulate) {
   WeightRow<F> rows[R];
-  Vec sum[R];
+  Vec sum[R][T];
   for (int r = 0; r < R; ++r) {
     rows[r] = WeightRow<F>::At(w, first + r);
-    sum[r] = Zero();
+    for (int t = 0; t < T; ++t) sum[r][t] = Zero();
   }
   const Ahead ahead = {w.values + (first + R) * w.row_bytes};
   if constexpr (WeightRow<F>::IsQuantizedFormat()) {
     const Ahead scales_ahead = {
         reinterpret_cast<const uint8_t*>(w.scales + (first + R) * w.groups)};
-    DotGroups<F, R>(rows, w.cols, x, ahead, scales_ahead, sum);
+    DotGroups<F, R, T>(rows, w.cols, x, ahead, scales_ahead, sum);
   } else {
-    DotPlain<F, R>(rows, w.cols, x, ahead, sum);
+    DotPlain<F, R, T>(rows, w.cols, x, ahead, sum);
   }
-  for (int r = 0; r < R; ++r) y[first + r] = accumulate ? y[first + r] + Sum(sum[r]) : Sum(sum[r]);
+  for (int r = 0; r < R; ++r) {
+    for (int t = 0; t < T; ++t) {
+      float* out = y[t] + first + r;
+      *out = accumulate ? *out + Sum(sum[r][t]) : Sum(sum[r][t]);
+    }
+  }
+}
+
+// Rows [begin, end) for T tokens; token t reads x[t] and writes y[t][row].
+template <int T>
+RILL_INLINE void FewTokens(const Weights& w, int64_t begin, int64_t end, const float* const* x,
+                           float* const* y, bool accumulate) {
+  constexpr int kFit = kDotSums / T, kRows = kFit >= 8 ? 8 : kFit >= 4 ? 4 : kFit >= 2 ? 2 : 1;
+  ForFormat(w, [&]<WeightFormat F>() {
+    int64_t row = begin;
+    for (; row + kRows <= end; row += kRows) DotRows<F, kRows, T>(w, row, x, y, accumulate);
+    for (; row < end; ++row) DotRows<F, 1, T>(w, row, x, y, accumulate);
+  });
 }
 
 void Matvec(const Weights& w, int64_t begin, int64_t end, const float* x, float* y,
             bool accumulate) {
-  ForFormat(w, [&]<WeightFormat F>() {
-    int64_t row = begin;
-    for (; row + kDotRows <= end; row += kDotRows) DotRows<F, kDotRows>(w, row, x, y, accumulate);
-    for (; row < end; ++row) DotRows<F, 1>(w, row, x, y, accumulate);
-  });
+  FewTokens<1>(w, begin, end, &x, &y, accumulate);
 }
 
 }  // namespace rill::RILL_SIMD_NAMESPACE

@@ -23,7 +23,7 @@
 //   LoadHalf LoadHalfN         (p), (p, n)         IEEE half
 //   LoadQ8(p, scale)           16 codes times the scale, exact
 //   LoadQ4(p, scale)           a group: inputs 0..15 in .low and 16..31 in .high, exact
-// and how many sums fit its registers: kDotRows (matvec.inl.h), kTileRows x kTileCols and
+// and how many sums fit its registers: kDotSums (matvec.inl.h), kTileRows x kTileCols and
 // kSpreadCols x kSpreadVecs (tile.inl.h), kStripe (kda.inl.h). None of them shows in a result.
 #pragma once
 

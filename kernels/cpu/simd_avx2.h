@@ -12,7 +12,7 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 4, kTileCols = 1, kDotRows = 4, kStripe = 1, kSpreadCols = 2,
+inline constexpr int kTileRows = 4, kTileCols = 1, kDotSums = 4, kStripe = 1, kSpreadCols = 2,
                      kSpreadVecs = 2;
 
 // All bits set in the first n of sixteen 32-bit lanes, from lane `from` on.

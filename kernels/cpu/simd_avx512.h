@@ -12,7 +12,7 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 4, kTileCols = 6, kDotRows = 8, kStripe = 4, kSpreadCols = 6,
+inline constexpr int kTileRows = 4, kTileCols = 6, kDotSums = 16, kStripe = 4, kSpreadCols = 6,
                      kSpreadVecs = 4;
 
 RILL_INLINE __mmask16 First(int n) { return static_cast<__mmask16>((1u << n) - 1); }

@@ -13,7 +13,7 @@ struct VecPair {
   Vec low, high;
 };
 
-inline constexpr int kTileRows = 2, kTileCols = 2, kDotRows = 4, kStripe = 1, kSpreadCols = 2,
+inline constexpr int kTileRows = 2, kTileCols = 2, kDotSums = 4, kStripe = 1, kSpreadCols = 2,
                      kSpreadVecs = 2;
 
 RILL_INLINE float FromBits(uint32_t bits) {

@@ -16,9 +16,12 @@ double Now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+// Asks for memory well ahead, as the kernels do: a ceiling that they could beat would be none.
 uint64_t SumWords(const uint64_t* words, int64_t n) {
+  constexpr int64_t kAhead = 8192 / sizeof(uint64_t);
   uint64_t sums[8] = {};
   for (int64_t i = 0; i + 8 <= n; i += 8) {
+    __builtin_prefetch(words + i + kAhead, 0, 2);
     for (int j = 0; j < 8; ++j) sums[j] += words[i + j];
   }
   for (int j = 1; j < 8; ++j) sums[0] += sums[j];

@@ -1,6 +1,7 @@
 // The routed experts of one layer, 8 of 64 for each token: bound by bytes until every expert has
 // many tokens.
 #include <algorithm>
+#include <cstring>
 
 #include "kernels/ops/experts.h"
 #include "tests/bench/bench_support.h"
@@ -29,9 +30,13 @@ void BM_Experts(benchmark::State& state, WeightFormat format) {
   std::vector<const void*> records;
   for (int64_t e = 0; e < kExperts * layers; ++e) {
     char* record = bytes + e * layout.bytes;
-    FillMatrix(format, kWidth, kHidden, record + layout.gate);
-    FillMatrix(format, kWidth, kHidden, record + layout.up);
-    FillMatrix(format, kHidden, kWidth, record + layout.down);
+    if (e == 0) {
+      FillMatrix(format, kWidth, kHidden, record + layout.gate);
+      FillMatrix(format, kWidth, kHidden, record + layout.up);
+      FillMatrix(format, kHidden, kWidth, record + layout.down);
+    } else {
+      memcpy(record, bytes, layout.bytes);
+    }
     records.push_back(record);
   }
   const TensorView x = Tensor({T, kHidden}), out = Tensor({T, kHidden}),

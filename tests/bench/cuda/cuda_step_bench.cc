@@ -55,16 +55,28 @@ class Bench {
 
   absl::Status Parts() {
     const std::vector<DecoderSpec> specs = {model_->spec(0), model_->spec(1), model_->spec(2)};
-    RILL_ASSIGN_OR_RETURN(const double barrier, BarrierMicros(cuda(), specs[0]));
-    Line("barrier", barrier, 0);
-    RILL_ASSIGN_OR_RETURN(const double kda, KdaStepMicros(cuda(), specs));
     const KdaWeights& w = specs[0].layers[0].kda;
-    const double gates = 2 * MatrixBytes(w.f_b.format, w.f_b.rows, w.f_b.cols);
-    Line("kda step", kda, 2.0 * 4 * w.heads * w.head_dim * w.head_dim + gates);
-    RILL_ASSIGN_OR_RETURN(const double moe, MoeStepMicros(cuda(), specs[0]));
     const MoeWeights& m = specs[0].layers[1].moe;
-    const ExpertLayout layout = MakeExpertLayout(m.experts.format, m.experts.hidden, m.experts.width);
-    Line("moe step", moe, (m.top_k + 1) * static_cast<double>(layout.bytes) + MatrixBytes(m.router.format, m.router.rows, m.router.cols));
+    const auto bytes = [](const MatrixView& x) { return static_cast<double>(MatrixBytes(x.format, x.rows, x.cols)); };
+    const double state = 2.0 * 4 * w.heads * w.head_dim * w.head_dim;
+    const double gate_up = 2 * bytes(m.shared.gate), down = bytes(m.shared.down);
+    const struct {
+      const char* name;
+      Part part;
+      double bytes;
+    } kParts[] = {{"barrier", Part::kBarrier, 0},
+                  {"kda inputs", Part::kInputs, 3 * bytes(w.q) + 2 * bytes(w.f_a) + bytes(w.b)},
+                  {"kda step", Part::kKda, state + 2 * bytes(w.f_b)},
+                  {"kda output", Part::kOutput, bytes(w.o)},
+                  {"moe step", Part::kMoe, 9 * (gate_up + down) + bytes(m.router)},
+                  {"  route, shared", Part::kRoute, bytes(m.router) + gate_up},
+                  {"  choose", Part::kChoose, 0},
+                  {"  experts gate, up", Part::kGlu, 8 * gate_up},
+                  {"  experts down", Part::kDown, 9 * down}};
+    for (const auto& part : kParts) {
+      RILL_ASSIGN_OR_RETURN(const double micros, StepPartMicros(cuda(), specs, part.part));
+      Line(part.name, micros, part.bytes);
+    }
     return Matvec(specs[0]);
   }
 

@@ -55,7 +55,39 @@ __global__ void __launch_bounds__(1024) ReadKernel(const uint4* p, int64_t n, ui
   if (sum == 0x12345678u) *sink = sum;  // keeps the loads alive
 }
 
-enum class Part { kBarrier, kKda, kMoe };
+// A layer whose experts do not come from a router: other ones in every layer.
+__device__ void PretendChoice(const cuda::Step& s, int layer) {
+  if (cuda::ThreadId() < s.l.moe.top_k) {
+    s.shared.ids[cuda::ThreadId()] = (cuda::ThreadId() * 31 + layer * 7) % s.l.moe.experts.n_experts;
+    s.shared.weights[cuda::ThreadId()] = 0.125f;
+  }
+  __syncthreads();
+}
+
+template <Part part>
+__device__ void RunPart(const cuda::Step& s, int layer, GridBarrier& barrier) {
+  if (part == Part::kKda) cuda::KdaMix(s);
+  if (part == Part::kMoe) cuda::FeedExperts(s, cuda::StageHidden(s, s.l.post_norm), barrier);
+  if (part == Part::kInputs) cuda::ProjectInputs(s, cuda::StageHidden(s, s.l.input_norm));
+  if (part == Part::kOutput) {
+    const cuda::Staged y = s.Place(s.memory, s.l.kda.C);
+    cuda::StageHeads(s, y);
+    __syncthreads();
+    cuda::ProjectOutput(s, s.l.o, y);
+    cuda::AdvanceTails(s);
+  }
+  if (part == Part::kRoute) cuda::RouteAndShare(s, cuda::StageHidden(s, s.l.post_norm));
+  if (part == Part::kChoose) cuda::ChooseExperts(s, s.memory + s.p.staged_bytes);
+  if (part == Part::kGlu) {
+    const cuda::Staged x = cuda::StageHidden(s, s.l.post_norm);
+    PretendChoice(s, layer);
+    cuda::ExpertGlu(s, x);
+  }
+  if (part == Part::kDown) {
+    PretendChoice(s, layer);
+    cuda::ExpertDown(s);
+  }
+}
 
 template <Part part>
 __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
@@ -70,8 +102,7 @@ __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_const
   for (int i = 0; i < p.n_layers; ++i) {
     const cuda::Step s = {p, shared.layer[i % 2], shared, phase_memory};
     if (i + 1 < p.n_layers) cuda::LoadLayer(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
-    if (part == Part::kKda) cuda::KdaMix(s);
-    if (part == Part::kMoe) cuda::FeedExperts(s, cuda::StageHidden(s, s.l.post_norm), barrier);
+    RunPart<part>(s, i, barrier);
     barrier.Sync([] {});
   }
 }
@@ -132,18 +163,21 @@ absl::StatusOr<double> ReadBandwidth(CudaDevice& device, size_t bytes) {
   return static_cast<double>(bytes) / micros * 1e6;
 }
 
-absl::StatusOr<double> KdaStepMicros(CudaDevice& device, absl::Span<const DecoderSpec> specs) {
-  const Selection s = Select(specs, [](const LayerWeights& w) { return w.is_kda; });
-  return PartMicros<Part::kKda>(device, s.spec, 1);
-}
-
-absl::StatusOr<double> MoeStepMicros(CudaDevice& device, const DecoderSpec& spec) {
-  const Selection s = Select(absl::MakeConstSpan(&spec, 1), [](const LayerWeights& w) { return w.is_moe; });
-  return PartMicros<Part::kMoe>(device, s.spec, 3);
-}
-
-absl::StatusOr<double> BarrierMicros(CudaDevice& device, const DecoderSpec& spec) {
-  return PartMicros<Part::kBarrier>(device, spec, 1);
+absl::StatusOr<double> StepPartMicros(CudaDevice& device, absl::Span<const DecoderSpec> specs, Part part) {
+  const Selection kda = Select(specs, [](const LayerWeights& w) { return w.is_kda; });
+  const Selection moe = Select(specs.subspan(0, 1), [](const LayerWeights& w) { return w.is_moe; });
+  switch (part) {
+    case Part::kBarrier: return PartMicros<Part::kBarrier>(device, kda.spec, 1);
+    case Part::kInputs: return PartMicros<Part::kInputs>(device, kda.spec, 1);
+    case Part::kKda: return PartMicros<Part::kKda>(device, kda.spec, 1);
+    case Part::kOutput: return PartMicros<Part::kOutput>(device, kda.spec, 1);
+    case Part::kMoe: return PartMicros<Part::kMoe>(device, moe.spec, 3);
+    case Part::kRoute: return PartMicros<Part::kRoute>(device, moe.spec, 1);
+    case Part::kChoose: return PartMicros<Part::kChoose>(device, moe.spec, 1);
+    case Part::kGlu: return PartMicros<Part::kGlu>(device, moe.spec, 1);
+    case Part::kDown: return PartMicros<Part::kDown>(device, moe.spec, 1);
+  }
+  return absl::InternalError("unknown part");
 }
 
 }  // namespace rill::bench

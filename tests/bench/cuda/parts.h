@@ -10,14 +10,21 @@ namespace rill::bench {
 // Bytes per second of a kernel that only reads, over `bytes` of device memory, with as many blocks as the device may use fill.
 absl::StatusOr<double> ReadBandwidth(cuda::CudaDevice& device, size_t bytes);
 
-// Microseconds of one KDA mixer phase (low-rank gates, convolution, gates, recurrence, gated norm) with the barrier behind it, over all KDA layers
-// of all `specs` in turn: their states together are larger than the second-level cache.
-absl::StatusOr<double> KdaStepMicros(cuda::CudaDevice& device, absl::Span<const DecoderSpec> specs);
+// Phases of a layer; each ends with the barrier across the grid that follows it in a step.
+enum class Part {
+  kBarrier,  // nothing else
+  kInputs,   // norm and input projections of a KDA layer
+  kKda,      // low-rank gates, convolution, gates, recurrence, gated norm
+  kOutput,   // output projection and residual
+  kMoe,      // the whole MoE block: the next four with three barriers
+  kRoute,    // norm, router, shared experts' gate and up
+  kChoose,   // top-k
+  kGlu,      // gate and up of the chosen experts
+  kDown,     // down projections, weighted sum, residual
+};
 
-// Microseconds of one MoE block (norm, router, top-k, experts, down, sum, residual: three phases and barriers), over all MoE layers in turn.
-absl::StatusOr<double> MoeStepMicros(cuda::CudaDevice& device, const DecoderSpec& spec);
-
-// Microseconds of an empty phase: one barrier across the grid.
-absl::StatusOr<double> BarrierMicros(cuda::CudaDevice& device, const DecoderSpec& spec);
+// Microseconds of one such phase in one layer, over the layers in turn. KDA phases rotate over the sessions in `specs`, whose states
+// together are larger than the second-level cache.
+absl::StatusOr<double> StepPartMicros(cuda::CudaDevice& device, absl::Span<const DecoderSpec> specs, Part part);
 
 }  // namespace rill::bench
