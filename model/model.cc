@@ -10,8 +10,10 @@ namespace {
 
 absl::Status CheckOperators(const Device& device) {
   const OpTable& ops = device.ops();
-#define RILL_CHECK_OP(name, Args) \
-  if (ops.name == nullptr) return absl::UnimplementedError(absl::StrCat("device ", device.info().name, " lacks the operator " #name));
+#define RILL_CHECK_OP(op, Args)                                                                              \
+  if (ops.op == nullptr) {                                                                                   \
+    return absl::UnimplementedError(absl::StrCat("device ", device.info().name, " lacks the operator " #op)); \
+  }
   RILL_FOR_EACH_OP(RILL_CHECK_OP)
 #undef RILL_CHECK_OP
   return absl::OkStatus();

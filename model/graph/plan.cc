@@ -6,6 +6,7 @@
 #include "kernels/ops/sample.h"
 #include "model/graph/pass_buffers.h"
 #include "model/graph/state.h"
+#include "model/io/absl_view.h"
 
 namespace rill {
 namespace {
@@ -23,7 +24,7 @@ absl::Status Validate(const SessionShape& s) {
     return absl::InvalidArgumentError(absl::StrCat("prefill_chunk ", s.prefill_chunk, " is outside 1..", kMaxChunk));
   }
   if (s.mla_dtype != DType::kF32 && s.mla_dtype != DType::kBf16) {
-    return absl::InvalidArgumentError(absl::StrCat("mla_dtype ", Name(s.mla_dtype), " is neither f32 nor bf16"));
+    return absl::InvalidArgumentError(absl::StrCat("mla_dtype ", AbslView(Name(s.mla_dtype)), " is neither f32 nor bf16"));
   }
   return absl::OkStatus();
 }
