@@ -121,8 +121,10 @@ Results Attention(Bench b) {
 
 Results Projections(Bench b) {
   Results results;
-  const int64_t T = 21, K = 333;
   for (const WeightFormat format : kAllFormats) {
+    // few tokens, a whole block of them and more; rows shorter and longer than a panel
+    const int64_t T = format == WeightFormat::kBf16 ? 3 : format == WeightFormat::kQ4 ? 101 : 21;
+    const int64_t K = format == WeightFormat::kQ8 ? 333 : 1000;
     const TensorView x = b.rig.In(b.random.Normal(T * K), {T, K});
     std::vector<Projection> many, one;
     for (const int64_t N : {1, 70, 200}) {
@@ -131,7 +133,7 @@ Results Projections(Bench b) {
       one.push_back({weight, b.rig.Out({1, N})});
     }
     b.Run(&OpTable::matmul, MatmulArgs{x, many, false});
-    b.Run(&OpTable::matvec, MatvecArgs{x.Rows(3, 1), one, false});
+    b.Run(&OpTable::matvec, MatvecArgs{x.Rows(2, 1), one, false});
     for (const Projection& p : many) results.push_back(b.rig.Read(p.out));
     for (const Projection& p : one) results.push_back(b.rig.Read(p.out));
     const EmbedArgs embed = {b.rig.In(std::vector<int32_t>{199, 0, 7}, {3}), one[2].weight,
