@@ -2,8 +2,10 @@
 //
 // One caller at a time: a second call while one runs answers Aborted ("busy"), a call from inside a callback of this
 // session answers FailedPrecondition ("re-entrant"). Cancel(), stats() and length() may come from any thread.
-// Atomic calls: after any error the session stands at its last committed token. Append commits pass by pass (a pass is
-// prefill_chunk tokens), so a cancelled append keeps whole passes; length() says how far it got.
+// Atomic calls: after any error the session stands at its last committed token, with the logits of that token. Append
+// commits pass by pass (a pass is prefill_chunk tokens), so a cancelled append keeps whole passes. A cancellation that
+// comes while a call runs is never lost: where it came too late to stop the work, the work is kept and the call answers
+// Cancelled all the same. length() says how far it got.
 #pragma once
 
 #include <atomic>
@@ -25,13 +27,14 @@ namespace rill {
 // Called after every pass, and between layers of a long one, on the calling thread. Returning true cancels.
 using AppendProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
-// Receives the logits of every appended token in order, [vocab] f32 each, valid during the call only.
+// Receives the logits of every appended token in order, [vocab] f32 each, valid during the call only. Those of a pass
+// come before the pass is committed.
 using LogitsSink = std::function<void(uint64_t position, absl::Span<const float> logits)>;
 
 class Session {
  public:
   // Allocates everything the plan names. ResourceExhausted with both numbers; Unimplemented names a missing operator.
-  // Borrows `clock`.
+  // Unavailable when the device is lost. Borrows `clock`.
   static absl::StatusOr<std::unique_ptr<Session>> Create(std::shared_ptr<const Model> model, const SessionShape& shape,
                                                          Clock* clock = Clock::Steady());
   ~Session();
@@ -41,10 +44,12 @@ class Session {
   // `sink` when it is given (then the head runs for every token).
   absl::Status Append(absl::Span<const int32_t> ids, const AppendProgress& progress = {}, const LogitsSink& sink = {});
 
-  // Feeds one token (decode). Errors as Append.
+  // Feeds one token (decode). Errors as Append; after Cancelled, length() says whether the token was fed.
   absl::Status Step(int32_t id);
 
-  // Draws the next token from the logits and feeds nothing. FailedPrecondition when there are no logits yet.
+  // Draws the next token from the logits and feeds nothing. FailedPrecondition when there are no logits yet;
+  // InvalidArgument as Validate(params) says, or when no logit is finite. The `top_ids.size()` likeliest tokens go to
+  // top_ids and top_logprobs, which are of one length, at most the vocabulary.
   struct Sampled {
     int32_t id;
     float logprob;      // of the model itself: log softmax of the raw logits
@@ -56,7 +61,8 @@ class Session {
   absl::Status Reset();
 
   uint64_t length() const { return length_.load(std::memory_order_acquire); }
-  // Ids [from, from + out.size()) of the timeline, clamped to its end; returns how many were written.
+  // Ids [from, from + out.size()) of the timeline, clamped to its end; returns how many were written. Aborted and
+  // FailedPrecondition as any call.
   absl::StatusOr<size_t> Tokens(uint64_t from, absl::Span<int32_t> out) const;
   // After the last token, [vocab] f32 in host memory, valid until the next call that changes the session; empty when
   // nothing was fed. Copies from the device on the first call after a step.
@@ -65,8 +71,9 @@ class Session {
   absl::Status Logprobs(absl::Span<const int32_t> ids, absl::Span<float> out, absl::Span<int32_t> top_ids,
                         absl::Span<float> top_logprobs);
 
-  // Any thread. The running call (if any) ends with Cancelled within one layer of a prefill or one step; sticky until
-  // that call returns, and without effect on later ones.
+  // Any thread, and from inside a callback. The running call ends with Cancelled within one layer of a prefill or one
+  // step; later ones are not affected. When no call runs it does nothing, unless a generation is open: then the next
+  // call ends so, for whoever cancels a reply does not know whether its thread is inside Next() at that instant.
   void Cancel();
 
   SessionStats stats() const;
@@ -75,6 +82,7 @@ class Session {
   const SessionPlan& plan() const { return plan_; }
 
  private:
+  friend class Generation;
   struct Impl;
   Session(std::shared_ptr<const Model> model, const SessionShape& shape, Clock* clock);
   std::shared_ptr<const Model> model_;
