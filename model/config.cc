@@ -20,17 +20,19 @@ constexpr int64_t kMaxHeads = 4096;
 constexpr int64_t kMaxHeadDim = 4096;
 constexpr int64_t kMaxLayers = 1024;
 constexpr int64_t kMaxExperts = 4096;
-constexpr int64_t kMaxTopK = 64;        // the routers keep their choice on the stack
+constexpr int64_t kMaxTopK = 64;  // the routers keep their choice on the stack
 constexpr int64_t kMaxContext = int64_t{1} << 40;
 
 absl::Status InRange(absl::string_view field, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, ", expected ", low, " to ", high));
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", value, ", expected ", low, " to ", high));
 }
 
 absl::Status MultipleOf(absl::string_view field, int64_t value, int64_t unit) {
   if (value % unit == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(field, " is ", value, ", expected a multiple of ", unit));
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, " is ", value, ", expected a multiple of ", unit));
 }
 
 // The negated comparison also refuses NaN.
@@ -45,30 +47,42 @@ absl::Status ValidateLayers(const ModelConfig& c) {
   for (int64_t l = 0; l < c.n_layers(); ++l) {
     const LayerKind& kind = c.layers[l];
     if (kind.mixer != MixerKind::kKda && kind.mixer != MixerKind::kMla) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("layer ", l, ": mixer is ", static_cast<int>(kind.mixer), ", expected 0 (KDA) or 1 (MLA)"));
+      return absl::InvalidArgumentError(absl::StrCat("layer ", l, ": mixer is ",
+                                                     static_cast<int>(kind.mixer),
+                                                     ", expected 0 (KDA) or 1 (MLA)"));
     }
     if (kind.ffn != FfnKind::kDense && kind.ffn != FfnKind::kMoe) {
-      return absl::InvalidArgumentError(absl::StrCat("layer ", l, ": feed-forward is ", static_cast<int>(kind.ffn),
+      return absl::InvalidArgumentError(absl::StrCat("layer ", l, ": feed-forward is ",
+                                                     static_cast<int>(kind.ffn),
                                                      ", expected 0 (dense) or 1 (MoE)"));
     }
   }
   return absl::OkStatus();
 }
 
-// Also for the parts that no layer uses, so that arithmetic on any validated config stays inside 64 bits.
+// Also for the parts that no layer uses, so that arithmetic on any validated config stays inside 64
+// bits.
 absl::Status ValidateSizes(const ModelConfig& c) {
   const std::pair<absl::string_view, int64_t> sizes[] = {
-      {"kda_heads", c.kda_heads},         {"kda_head_dim", c.kda_head_dim},
-      {"conv_width", c.conv_width},       {"kda_gate_rank", c.kda_gate_rank},
-      {"mla_heads", c.mla_heads},         {"q_lora_rank", c.q_lora_rank},
-      {"kv_lora_rank", c.kv_lora_rank},   {"qk_nope_dim", c.qk_nope_dim},
-      {"qk_rope_dim", c.qk_rope_dim},     {"v_head_dim", c.v_head_dim},
-      {"dense_width", c.dense_width},     {"n_experts", c.n_experts},
-      {"expert_width", c.expert_width},   {"experts_per_token", c.experts_per_token},
-      {"router_groups", c.router_groups}, {"router_topk_groups", c.router_topk_groups},
+      {"kda_heads", c.kda_heads},
+      {"kda_head_dim", c.kda_head_dim},
+      {"conv_width", c.conv_width},
+      {"kda_gate_rank", c.kda_gate_rank},
+      {"mla_heads", c.mla_heads},
+      {"q_lora_rank", c.q_lora_rank},
+      {"kv_lora_rank", c.kv_lora_rank},
+      {"qk_nope_dim", c.qk_nope_dim},
+      {"qk_rope_dim", c.qk_rope_dim},
+      {"v_head_dim", c.v_head_dim},
+      {"dense_width", c.dense_width},
+      {"n_experts", c.n_experts},
+      {"expert_width", c.expert_width},
+      {"experts_per_token", c.experts_per_token},
+      {"router_groups", c.router_groups},
+      {"router_topk_groups", c.router_topk_groups},
       {"n_shared_experts", c.n_shared_experts}};
-  for (const auto& [field, value] : sizes) RILL_RETURN_IF_ERROR(InRange(field, value, 0, kMaxWidth));
+  for (const auto& [field, value] : sizes)
+    RILL_RETURN_IF_ERROR(InRange(field, value, 0, kMaxWidth));
   return absl::OkStatus();
 }
 
@@ -92,23 +106,26 @@ absl::Status ValidateMla(const ModelConfig& c) {
 
 absl::Status ValidateMoe(const ModelConfig& c) {
   RILL_RETURN_IF_ERROR(InRange("n_experts", c.n_experts, 1, kMaxExperts));
-  RILL_RETURN_IF_ERROR(InRange("experts_per_token", c.experts_per_token, 1, std::min(c.n_experts, kMaxTopK)));
+  RILL_RETURN_IF_ERROR(
+      InRange("experts_per_token", c.experts_per_token, 1, std::min(c.n_experts, kMaxTopK)));
   RILL_RETURN_IF_ERROR(InRange("expert_width", c.expert_width, 1, kMaxWidth));
   RILL_RETURN_IF_ERROR(InRange("n_shared_experts", c.n_shared_experts, 0, 64));
   RILL_RETURN_IF_ERROR(InRange("router_groups", c.router_groups, 1, c.n_experts));
   if (c.n_experts % c.router_groups != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("router_groups is ", c.router_groups, ", expected a divisor of n_experts = ", c.n_experts));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "router_groups is ", c.router_groups, ", expected a divisor of n_experts = ", c.n_experts));
   }
   RILL_RETURN_IF_ERROR(InRange("router_topk_groups", c.router_topk_groups, 1, c.router_groups));
   const int64_t eligible = c.n_experts / c.router_groups * c.router_topk_groups;
   if (c.experts_per_token > eligible) {
-    return absl::InvalidArgumentError(absl::StrCat("experts_per_token is ", c.experts_per_token, ", but ",
-                                                   c.router_topk_groups, " of ", c.router_groups, " groups hold only ",
-                                                   eligible, " experts"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("experts_per_token is ", c.experts_per_token, ", but ", c.router_topk_groups,
+                     " of ", c.router_groups, " groups hold only ", eligible, " experts"));
   }
-  if (c.router_activation != RouterActivation::kSigmoid && c.router_activation != RouterActivation::kSoftmax) {
-    return absl::InvalidArgumentError(absl::StrCat("router_activation is ", static_cast<int>(c.router_activation),
+  if (c.router_activation != RouterActivation::kSigmoid &&
+      c.router_activation != RouterActivation::kSoftmax) {
+    return absl::InvalidArgumentError(absl::StrCat("router_activation is ",
+                                                   static_cast<int>(c.router_activation),
                                                    ", expected 0 (sigmoid) or 1 (softmax)"));
   }
   return InOpenRange("router_scaling", c.router_scaling, 0.0f, 1e6f);
@@ -155,7 +172,8 @@ absl::Status Validate(const ModelConfig& c) {
   RILL_RETURN_IF_ERROR(ValidateSizes(c));
   if (c.n_kda_layers() > 0) RILL_RETURN_IF_ERROR(ValidateKda(c));
   if (c.n_mla_layers() > 0) RILL_RETURN_IF_ERROR(ValidateMla(c));
-  if (HasFfn(c, FfnKind::kDense)) RILL_RETURN_IF_ERROR(InRange("dense_width", c.dense_width, 1, kMaxWidth));
+  if (HasFfn(c, FfnKind::kDense))
+    RILL_RETURN_IF_ERROR(InRange("dense_width", c.dense_width, 1, kMaxWidth));
   if (HasFfn(c, FfnKind::kMoe)) RILL_RETURN_IF_ERROR(ValidateMoe(c));
   RILL_RETURN_IF_ERROR(ValidateTokens(c));
   return InRange("number of tensors", CountTensors(c), 1, kMaxTensors);
@@ -168,7 +186,8 @@ ModelConfig KimiLinear48B(int64_t n_experts) {
   c.max_context = 1048576;
   for (int layer = 1; layer <= 27; ++layer) {
     const bool mla = layer % 4 == 0 || layer == 27;
-    c.layers.push_back({mla ? MixerKind::kMla : MixerKind::kKda, layer == 1 ? FfnKind::kDense : FfnKind::kMoe});
+    c.layers.push_back(
+        {mla ? MixerKind::kMla : MixerKind::kKda, layer == 1 ? FfnKind::kDense : FfnKind::kMoe});
   }
   c.kda_heads = 32;
   c.kda_head_dim = 128;

@@ -13,15 +13,20 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr int kMaxNesting = 32;  // the released config has three levels
+
 absl::Status Refuse(absl::string_view field, const Json& value, absl::string_view expected) {
-  // Lists and objects by kind only: printing one recurses as deep as a hostile file nests it.
-  std::string shown = value.is_primitive() ? value.dump(-1, ' ', false, Json::error_handler_t::replace)
-                                           : absl::StrCat("an ", value.type_name());
+  // Lists and objects by kind only: they may be long.
+  std::string shown = value.is_primitive()
+                          ? value.dump(-1, ' ', false, Json::error_handler_t::replace)
+                          : absl::StrCat("an ", value.type_name());
   if (shown.size() > 200) shown = absl::StrCat(shown.substr(0, 200), "...");
-  return absl::InvalidArgumentError(absl::StrCat("config.json: ", field, " is ", shown, ", expected ", expected));
+  return absl::InvalidArgumentError(
+      absl::StrCat("config.json: ", field, " is ", shown, ", expected ", expected));
 }
 
-// Reads typed fields of one JSON object; the first error sticks, so that callers read straight down and check once.
+// Reads typed fields of one JSON object; the first error sticks, so that callers read straight down
+// and check once.
 class Fields {
  public:
   Fields(const Json& object, std::string prefix) : object_(object), prefix_(std::move(prefix)) {}
@@ -75,9 +80,10 @@ class Fields {
     return value;
   }
   int64_t AsInteger(const char* name, const Json& value) {
-    const bool fits = value.is_number_integer() &&
-                      (!value.is_number_unsigned() ||
-                       value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
+    const bool fits =
+        value.is_number_integer() &&
+        (!value.is_number_unsigned() ||
+         value.get<uint64_t>() <= static_cast<uint64_t>(std::numeric_limits<int64_t>::max()));
     if (!fits) Fail(name, value, "an integer");
     return fits ? value.get<int64_t>() : 0;
   }
@@ -99,11 +105,13 @@ void ExpectAbsentOr(Fields& f, const char* name, const Json& allowed, absl::stri
 // What the arithmetic of Rill takes for granted.
 void CheckSupported(Fields& f) {
   if (f.Text("model_type", "") != "kimi_linear") {
-    f.Fail("model_type", f.Find("model_type") == nullptr ? Json() : *f.Find("model_type"), "\"kimi_linear\"");
+    f.Fail("model_type", f.Find("model_type") == nullptr ? Json() : *f.Find("model_type"),
+           "\"kimi_linear\"");
   }
   const Json* nope = f.Find("mla_use_nope");
   if (nope == nullptr || *nope != Json(true)) {
-    f.Fail("mla_use_nope", nope == nullptr ? Json() : *nope, "true: attention has no rotary position");
+    f.Fail("mla_use_nope", nope == nullptr ? Json() : *nope,
+           "true: attention has no rotary position");
   }
   if (const Json* scaling = f.Find("rope_scaling")) f.Fail("rope_scaling", *scaling, "null");
   ExpectAbsentOr(f, "hidden_act", "silu", "\"silu\"");
@@ -111,7 +119,8 @@ void CheckSupported(Fields& f) {
   ExpectAbsentOr(f, "moe_layer_freq", 1, "1");
   ExpectAbsentOr(f, "num_nextn_predict_layers", 0, "0");
   ExpectAbsentOr(f, "use_full_rank_gate", false, "false: the gate is of low rank");
-  if (const Json* bound = f.Find("gate_lower_bound")) f.Fail("gate_lower_bound", *bound, "null: the gate is unbounded");
+  if (const Json* bound = f.Find("gate_lower_bound"))
+    f.Fail("gate_lower_bound", *bound, "null: the gate is unbounded");
 }
 
 void ReadModel(Fields& f, ModelConfig& c) {
@@ -159,7 +168,8 @@ void ReadFeedForward(Fields& f, ModelConfig& c) {
   ReadRouter(f, c);
 }
 
-// A list of ids stands for several ends; the first is the one the tokenizer's own name for it points to.
+// A list of ids stands for several ends; the first is the one the tokenizer's own name for it
+// points to.
 int32_t ReadToken(Fields& f, const char* name) {
   const Json* value = f.Find(name);
   if (value == nullptr) return -1;
@@ -172,7 +182,8 @@ int32_t ReadToken(Fields& f, const char* name) {
 }
 
 // Marks the layers of a 1-based list. Every layer must be in exactly one of the two lists.
-void MarkLayers(Fields& linear, const char* name, MixerKind kind, std::vector<int>& seen, ModelConfig& c) {
+void MarkLayers(Fields& linear, const char* name, MixerKind kind, std::vector<int>& seen,
+                ModelConfig& c) {
   const Json* list = linear.Find(name);
   if (list == nullptr || !list->is_array()) {
     linear.Fail(name, list == nullptr ? Json() : *list, "a list of layers, counted from 1");
@@ -184,7 +195,8 @@ void MarkLayers(Fields& linear, const char* name, MixerKind kind, std::vector<in
       return;
     }
     const size_t layer = entry.get<size_t>() - 1;
-    if (seen[layer]++ != 0) linear.Fail(name, entry, "every layer once in one of kda_layers and full_attn_layers");
+    if (seen[layer]++ != 0)
+      linear.Fail(name, entry, "every layer once in one of kda_layers and full_attn_layers");
     c.layers[layer].mixer = kind;
   }
 }
@@ -193,13 +205,16 @@ void ReadLayers(Fields& f, Fields& linear, ModelConfig& c) {
   const int64_t n = f.Integer("num_hidden_layers");
   if (n < 1 || n > 1024) return f.Fail("num_hidden_layers", n, "1 to 1024");
   const int64_t dense = c.n_experts == 0 ? n : f.Integer("first_k_dense_replace", 0);
-  if (dense < 0 || dense > n) return f.Fail("first_k_dense_replace", dense, absl::StrCat("0 to ", n));
-  for (int64_t l = 0; l < n; ++l) c.layers.push_back({MixerKind::kKda, l < dense ? FfnKind::kDense : FfnKind::kMoe});
+  if (dense < 0 || dense > n)
+    return f.Fail("first_k_dense_replace", dense, absl::StrCat("0 to ", n));
+  for (int64_t l = 0; l < n; ++l)
+    c.layers.push_back({MixerKind::kKda, l < dense ? FfnKind::kDense : FfnKind::kMoe});
   std::vector<int> seen(static_cast<size_t>(n));
   MarkLayers(linear, "kda_layers", MixerKind::kKda, seen, c);
   MarkLayers(linear, "full_attn_layers", MixerKind::kMla, seen, c);
-  for (size_t l = 0; l < seen.size(); ++l) {
-    if (seen[l] == 0) f.Fail("linear_attn_config", l + 1, "every layer in kda_layers or full_attn_layers; this one is in none");
+  for (size_t l = 0; l < seen.size() && linear.status().ok(); ++l) {
+    if (seen[l] == 0)
+      linear.Fail("layer in no list", l + 1, "every layer in kda_layers or full_attn_layers");
   }
 }
 
@@ -210,11 +225,27 @@ void ReadKda(Fields& linear, ModelConfig& c) {
   c.kda_gate_rank = c.kda_head_dim;  // rows of f_a_proj and g_a_proj in the released layout
 }
 
+// The parser itself does not recurse, but copying or dropping a value recurses as deep as a hostile
+// file nests it.
+absl::StatusOr<Json> ParseShallow(const std::string& text) {
+  bool too_deep = false;
+  const auto keep = [&](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth > kMaxNesting;
+    return depth <= kMaxNesting;
+  };
+  Json root = Json::parse(text, keep, /*allow_exceptions=*/false);
+  if (too_deep) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("config.json: nested more than ", kMaxNesting, " levels deep"));
+  }
+  if (!root.is_object()) return absl::InvalidArgumentError("config.json: not a JSON object");
+  return root;
+}
+
 }  // namespace
 
 absl::StatusOr<ModelConfig> ParseHuggingFaceConfig(const std::string& json) {
-  const Json root = Json::parse(json, nullptr, /*allow_exceptions=*/false);
-  if (!root.is_object()) return absl::InvalidArgumentError("config.json: not a JSON object");
+  RILL_ASSIGN_OR_RETURN(const Json root, ParseShallow(json));
   Fields f(root, "");
   CheckSupported(f);
   RILL_RETURN_IF_ERROR(f.status());

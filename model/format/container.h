@@ -1,9 +1,10 @@
-// model/format/container.h — the fixed part of a *.rill file and every limit on it. Byte format: docs/FORMATS.md.
+// model/format/container.h — the fixed part of a *.rill file and every limit on it. Byte format:
+// docs/FORMATS.md.
 //
-//   file      := header directory zeros* record*            tiles exactly: no gap but zero padding, no overlap, no tail
-//   header    := 4096 bytes, see FileHeader, the rest zero
-//   directory := FlatBuffer "RILM" (model/format/model.fbs), at offset 4096, padded with zeros to 64 KiB
-//   record    := a tensor or a blob, in ascending order, at its alignment, padding before it zero
+//   file      := header directory zeros* record*            tiles exactly: no gap but zero padding,
+//   no overlap, no tail header    := 4096 bytes, see FileHeader, the rest zero directory :=
+//   FlatBuffer "RILM" (model/format/model.fbs), at offset 4096, padded with zeros to 64 KiB record
+//   := a tensor or a blob, in ascending order, at its alignment, padding before it zero
 #pragma once
 
 #include <cstdint>
@@ -13,8 +14,8 @@ namespace rill {
 
 // CR LF, ^Z and LF catch text-mode transfers; the high bit catches 7-bit ones.
 inline constexpr unsigned char kModelMagic[8] = {0x89, 'R', 'I', 'L', '\r', '\n', 0x1a, '\n'};
-inline constexpr uint16_t kModelMajor = 1;         // readers refuse another major
-inline constexpr uint16_t kModelMinor = 0;         // readers accept a smaller or equal minor
+inline constexpr uint16_t kModelMajor = 1;  // readers refuse another major
+inline constexpr uint16_t kModelMinor = 0;  // readers accept a smaller or equal minor
 
 inline constexpr uint64_t kHeaderBytes = 4096;
 inline constexpr uint64_t kDirectoryOffset = kHeaderBytes;
@@ -36,10 +37,10 @@ struct FileHeader {
   uint16_t major;
   uint16_t minor;
   uint32_t header_crc;
-  uint64_t file_bytes;        // of the whole file
-  uint64_t directory_bytes;   // unpadded
+  uint64_t file_bytes;       // of the whole file
+  uint64_t directory_bytes;  // unpadded
   uint32_t directory_crc;
-  uint32_t reserved;          // zero
+  uint32_t reserved;  // zero
 };
 static_assert(sizeof(FileHeader) == 40);
 

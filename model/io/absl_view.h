@@ -1,5 +1,5 @@
-// model/io/absl_view.h — std::string_view where Abseil wants its own: distributions build Abseil as C++14, where
-// absl::string_view is a class apart and StrCat does not know the standard one.
+// model/io/absl_view.h — std::string_view where Abseil wants its own: distributions build Abseil as
+// C++14, where absl::string_view is a class apart and StrCat does not know the standard one.
 #pragma once
 
 #include <string_view>

@@ -18,9 +18,11 @@ constexpr int kNameAttempts = 16;
 // Unique enough that a collision is news; O_EXCL makes even that harmless.
 std::string RandomSuffix() {
   static std::atomic<uint32_t> counter{0};
-  const auto now = static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  const auto now =
+      static_cast<uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   const auto here = reinterpret_cast<uintptr_t>(&counter);  // differs between processes
-  uint32_t word[4] = {counter.fetch_add(1), static_cast<uint32_t>(here), static_cast<uint32_t>(uint64_t{here} >> 32), 0};
+  uint32_t word[4] = {counter.fetch_add(1), static_cast<uint32_t>(here),
+                      static_cast<uint32_t>(uint64_t{here} >> 32), 0};
   Philox4x32(word, static_cast<uint32_t>(now), static_cast<uint32_t>(now >> 32));
   return absl::StrCat(absl::Hex(uint64_t{word[0]} << 32 | word[1], absl::kZeroPad16));
 }
@@ -46,15 +48,19 @@ void RemoveStaleTemps(FileSystem& fs, const std::string& path) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(FileSystem& fs, std::string path, std::string temp, std::unique_ptr<WritableFile> file)
+AtomicFile::AtomicFile(FileSystem& fs, std::string path, std::string temp,
+                       std::unique_ptr<WritableFile> file)
     : fs_(fs), path_(std::move(path)), temp_(std::move(temp)), file_(std::move(file)) {}
 
-absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(FileSystem& fs, const std::string& path) {
+absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(FileSystem& fs,
+                                                               const std::string& path) {
   RemoveStaleTemps(fs, path);
   for (int attempt = 1;; ++attempt) {
     std::string temp = absl::StrCat(path, ".tmp.", RandomSuffix());
     auto file = fs.CreateNew(temp);
-    if (file.ok()) return std::unique_ptr<AtomicFile>(new AtomicFile(fs, path, std::move(temp), *std::move(file)));
+    if (file.ok())
+      return std::unique_ptr<AtomicFile>(
+          new AtomicFile(fs, path, std::move(temp), *std::move(file)));
     if (!absl::IsAlreadyExists(file.status()) || attempt == kNameAttempts) return file.status();
   }
 }
@@ -69,7 +75,9 @@ void AtomicFile::Abandon() {
 }
 
 absl::Status AtomicFile::WriteAt(uint64_t offset, const void* src, size_t bytes) {
-  if (done_) return absl::FailedPreconditionError(absl::StrCat(path_, ": write: the file was committed or abandoned"));
+  if (done_)
+    return absl::FailedPreconditionError(
+        absl::StrCat(path_, ": write: the file was committed or abandoned"));
   const absl::Status status = file_->WriteAt(offset, src, bytes);
   if (!status.ok()) {
     Abandon();
@@ -79,10 +87,14 @@ absl::Status AtomicFile::WriteAt(uint64_t offset, const void* src, size_t bytes)
   return absl::OkStatus();
 }
 
-absl::Status AtomicFile::Append(const void* src, size_t bytes) { return WriteAt(size_, src, bytes); }
+absl::Status AtomicFile::Append(const void* src, size_t bytes) {
+  return WriteAt(size_, src, bytes);
+}
 
 absl::Status AtomicFile::Commit() {
-  if (done_) return absl::FailedPreconditionError(absl::StrCat(path_, ": commit: the file was committed or abandoned"));
+  if (done_)
+    return absl::FailedPreconditionError(
+        absl::StrCat(path_, ": commit: the file was committed or abandoned"));
   absl::Status status = file_->Sync();
   if (status.ok()) status = file_->Close();
   if (status.ok()) status = fs_.Rename(temp_, path_);

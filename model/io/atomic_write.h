@@ -1,8 +1,9 @@
 // model/io/atomic_write.h — a file that is old or new, never between.
 //
-// Writes go to `<path>.tmp.<random>` in the same folder; Commit() syncs, closes, renames and syncs the folder. Any error
-// or destruction without Commit removes the temporary file and leaves `path` as it was. A failed sync is not retried.
-// Two writers of one path at the same time: the later one removes the earlier one's file, whose Commit then fails.
+// Writes go to `<path>.tmp.<random>` in the same folder; Commit() syncs, closes, renames and syncs
+// the folder. Any error or destruction without Commit removes the temporary file and leaves `path`
+// as it was. A failed sync is not retried. Two writers of one path at the same time: the later one
+// removes the earlier one's file, whose Commit then fails.
 #pragma once
 
 #include <cstdint>
@@ -17,20 +18,24 @@ namespace rill {
 
 class AtomicFile {  // One caller at a time.
  public:
-  // Borrows `fs`. Removes temporary files that an earlier, killed writer of the same path left behind.
-  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(FileSystem& fs, const std::string& path);
+  // Borrows `fs`. Removes temporary files that an earlier, killed writer of the same path left
+  // behind.
+  static absl::StatusOr<std::unique_ptr<AtomicFile>> Create(FileSystem& fs,
+                                                            const std::string& path);
   ~AtomicFile();
 
   absl::Status WriteAt(uint64_t offset, const void* src, size_t bytes);
   absl::Status Append(const void* src, size_t bytes);  // at the end of everything written so far
   uint64_t size() const { return size_; }
 
-  // After ok the new content is durable under `path`. After an error `path` holds the old content, with one exception:
-  // when syncing the folder is what failed, `path` holds the new content and a power cut may bring the old one back.
+  // After ok the new content is durable under `path`. After an error `path` holds the old content,
+  // with one exception: when syncing the folder is what failed, `path` holds the new content and a
+  // power cut may bring the old one back.
   absl::Status Commit();
 
  private:
-  AtomicFile(FileSystem& fs, std::string path, std::string temp, std::unique_ptr<WritableFile> file);
+  AtomicFile(FileSystem& fs, std::string path, std::string temp,
+             std::unique_ptr<WritableFile> file);
   void Abandon();
 
   FileSystem& fs_;

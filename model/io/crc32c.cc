@@ -31,7 +31,8 @@ constexpr std::array<std::array<uint32_t, 256>, 8> MakeByteTables() {
     table[0][b] = crc;
   }
   for (int k = 1; k < 8; ++k) {
-    for (int b = 0; b < 256; ++b) table[k][b] = (table[k - 1][b] >> 8) ^ table[0][table[k - 1][b] & 0xffu];
+    for (int b = 0; b < 256; ++b)
+      table[k][b] = (table[k - 1][b] >> 8) ^ table[0][table[k - 1][b] & 0xffu];
   }
   return table;
 }
@@ -79,14 +80,17 @@ bool HasInstruction() {
 
 #if defined(RILL_CRC32C_INSTRUCTION)
 
-// The instruction takes three cycles and one can start each cycle, so three runs of bytes go side by side.
+// The instruction takes three cycles and one can start each cycle, so three runs of bytes go side
+// by side.
 constexpr size_t kRun = 4096;
 
-// Moves a CRC past kRun zero bytes. That is linear over GF(2): four lookups, one per byte of the CRC.
+// Moves a CRC past kRun zero bytes. That is linear over GF(2): four lookups, one per byte of the
+// CRC.
 class PastRun {
  public:
   PastRun() {
-    std::array<uint32_t, 32> column;  // image of every bit under one zero byte, then squared up to kRun of them
+    std::array<uint32_t, 32>
+        column;  // image of every bit under one zero byte, then squared up to kRun of them
     for (int bit = 0; bit < 32; ++bit) {
       const uint32_t crc = uint32_t{1} << bit;
       column[bit] = (crc >> 8) ^ kByteTables[0][crc & 0xffu];
@@ -101,7 +105,8 @@ class PastRun {
   }
 
   uint32_t operator()(uint32_t crc) const {
-    return table_[0][crc & 0xffu] ^ table_[1][(crc >> 8) & 0xffu] ^ table_[2][(crc >> 16) & 0xffu] ^ table_[3][crc >> 24];
+    return table_[0][crc & 0xffu] ^ table_[1][(crc >> 8) & 0xffu] ^ table_[2][(crc >> 16) & 0xffu] ^
+           table_[3][crc >> 24];
   }
 
  private:
@@ -125,7 +130,8 @@ uint32_t ExtendByInstruction(uint32_t crc, const unsigned char* p, size_t n) {
       b = Step8(b, Load8(p + kRun + i));
       c = Step8(c, Load8(p + 2 * kRun + i));
     }
-    crc = past_run(past_run(static_cast<uint32_t>(a)) ^ static_cast<uint32_t>(b)) ^ static_cast<uint32_t>(c);
+    crc = past_run(past_run(static_cast<uint32_t>(a)) ^ static_cast<uint32_t>(b)) ^
+          static_cast<uint32_t>(c);
   }
   uint64_t wide = crc;
   for (; n >= 8; p += 8, n -= 8) wide = Step8(wide, Load8(p));
@@ -135,7 +141,9 @@ uint32_t ExtendByInstruction(uint32_t crc, const unsigned char* p, size_t n) {
 
 #else
 bool HasInstruction() { return false; }
-uint32_t ExtendByInstruction(uint32_t crc, const unsigned char* p, size_t n) { return ExtendByTable(crc, p, n); }
+uint32_t ExtendByInstruction(uint32_t crc, const unsigned char* p, size_t n) {
+  return ExtendByTable(crc, p, n);
+}
 #endif
 
 }  // namespace

@@ -8,25 +8,33 @@
 namespace rill {
 namespace {
 
-// strerror_r comes in two kinds; overloading tells them apart without asking which C library this is.
-[[maybe_unused]] const char* Reason(int result, const char* buffer) { return result == 0 ? buffer : "unknown error"; }
+// strerror_r comes in two kinds; overloading tells them apart without asking which C library this
+// is.
+[[maybe_unused]] const char* Reason(int result, const char* buffer) {
+  return result == 0 ? buffer : "unknown error";
+}
 [[maybe_unused]] const char* Reason(const char* result, const char*) { return result; }
 
 absl::StatusCode CodeOf(int error_number) {
   switch (error_number) {
     case ENOENT:
-    case ENOTDIR: return absl::StatusCode::kNotFound;
-    case EEXIST: return absl::StatusCode::kAlreadyExists;
+    case ENOTDIR:
+      return absl::StatusCode::kNotFound;
+    case EEXIST:
+      return absl::StatusCode::kAlreadyExists;
     case EACCES:
     case EPERM:
-    case EROFS: return absl::StatusCode::kPermissionDenied;
+    case EROFS:
+      return absl::StatusCode::kPermissionDenied;
     case ENOSPC:
     case EDQUOT:
     case EFBIG:
     case EMFILE:
     case ENFILE:
-    case ENOMEM: return absl::StatusCode::kResourceExhausted;
-    default: return absl::StatusCode::kUnavailable;
+    case ENOMEM:
+      return absl::StatusCode::kResourceExhausted;
+    default:
+      return absl::StatusCode::kUnavailable;
   }
 }
 

@@ -21,7 +21,7 @@ namespace {
 
 static_assert(sizeof(off_t) == 8, "model files are larger than 2 GiB");
 
-constexpr uint64_t kMapAlignment = 16384;        // the largest memory page of the platforms we run on
+constexpr uint64_t kMapAlignment = 16384;  // the largest memory page of the platforms we run on
 constexpr size_t kMaxTransfer = size_t{1} << 30;  // Linux moves at most 2 GiB a call
 
 class PosixMapping final : public MappedRegion {
@@ -47,7 +47,8 @@ class PosixMapping final : public MappedRegion {
 
 class PosixReadable final : public ReadableFile {
  public:
-  PosixReadable(Descriptor descriptor, uint64_t size) : descriptor_(std::move(descriptor)), size_(size) {}
+  PosixReadable(Descriptor descriptor, uint64_t size)
+      : descriptor_(std::move(descriptor)), size_(size) {}
 
   uint64_t size() const override { return size_; }
 
@@ -55,29 +56,34 @@ class PosixReadable final : public ReadableFile {
     char* out = static_cast<char*>(dst);
     for (size_t done = 0; done < bytes;) {
       const size_t part = std::min(bytes - done, kMaxTransfer);
-      const ssize_t n = pread(descriptor_.fd(), out + done, part, static_cast<off_t>(offset + done));
+      const ssize_t n =
+          pread(descriptor_.fd(), out + done, part, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return PosixError(descriptor_.path(), "read", errno);
       if (n == 0) {
-        return absl::DataLossError(absl::StrCat(descriptor_.path(), ": read: the file ends at ", offset + done, ", ",
-                                                bytes, " bytes at ", offset, " were asked for"));
+        return absl::DataLossError(absl::StrCat(descriptor_.path(), ": read: the file ends at ",
+                                                offset + done, ", ", bytes, " bytes at ", offset,
+                                                " were asked for"));
       }
       done += static_cast<size_t>(n);
     }
     return absl::OkStatus();
   }
 
-  absl::StatusOr<std::unique_ptr<MappedRegion>> Map(uint64_t offset, uint64_t bytes) const override {
+  absl::StatusOr<std::unique_ptr<MappedRegion>> Map(uint64_t offset,
+                                                    uint64_t bytes) const override {
     if (offset % kMapAlignment != 0 || bytes == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(descriptor_.path(), ": map: ", bytes, " bytes at ", offset,
-                                                     ", expected at least one at a multiple of ", kMapAlignment));
+      return absl::InvalidArgumentError(
+          absl::StrCat(descriptor_.path(), ": map: ", bytes, " bytes at ", offset,
+                       ", expected at least one at a multiple of ", kMapAlignment));
     }
     struct stat now;  // touching a page past the end would be a signal, not an error
     if (fstat(descriptor_.fd(), &now) != 0) return PosixError(descriptor_.path(), "stat", errno);
     const auto end = CheckedAdd(offset, bytes);
     if (!end || *end > static_cast<uint64_t>(now.st_size)) {
-      return absl::DataLossError(absl::StrCat(descriptor_.path(), ": map: ", bytes, " bytes at ", offset,
-                                              " were asked for, the file has ", now.st_size));
+      return absl::DataLossError(absl::StrCat(descriptor_.path(), ": map: ", bytes, " bytes at ",
+                                              offset, " were asked for, the file has ",
+                                              now.st_size));
     }
     void* data = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ, MAP_PRIVATE, descriptor_.fd(),
                       static_cast<off_t>(offset));
@@ -98,10 +104,12 @@ class PosixWritable final : public WritableFile {
     const char* in = static_cast<const char*>(src);
     for (size_t done = 0; done < bytes;) {
       const size_t part = std::min(bytes - done, kMaxTransfer);
-      const ssize_t n = pwrite(descriptor_.fd(), in + done, part, static_cast<off_t>(offset + done));
+      const ssize_t n =
+          pwrite(descriptor_.fd(), in + done, part, static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return PosixError(descriptor_.path(), "write", errno);
-      if (n == 0) return PosixError(descriptor_.path(), "write", ENOSPC);  // no progress and no reason given
+      if (n == 0)
+        return PosixError(descriptor_.path(), "write", ENOSPC);  // no progress and no reason given
       done += static_cast<size_t>(n);
     }
     return absl::OkStatus();
@@ -129,11 +137,13 @@ Descriptor::~Descriptor() {
 
 absl::Status Descriptor::Close() {
   if (fd_ < 0) return absl::OkStatus();
-  const int result = close(std::exchange(fd_, -1));  // gone even after an error: a second close could hit another file
+  const int result = close(
+      std::exchange(fd_, -1));  // gone even after an error: a second close could hit another file
   return result == 0 ? absl::OkStatus() : PosixError(path_, "close", errno);
 }
 
-absl::StatusOr<Descriptor> OpenDescriptor(const std::string& path, int flags, const char* operation) {
+absl::StatusOr<Descriptor> OpenDescriptor(const std::string& path, int flags,
+                                          const char* operation) {
   int fd;
   do {
     fd = open(path.c_str(), flags | O_CLOEXEC, 0600);

@@ -1,4 +1,5 @@
-// model/io/posix_file.h — the three kinds of open file behind FileSystem::Posix(). Each owns one descriptor.
+// model/io/posix_file.h — the three kinds of open file behind FileSystem::Posix(). Each owns one
+// descriptor.
 #pragma once
 
 #include <memory>
@@ -12,7 +13,9 @@ namespace rill {
 class Descriptor {
  public:
   Descriptor(int fd, std::string path) : fd_(fd), path_(std::move(path)) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_), path_(std::move(other.path_)) { other.fd_ = -1; }
+  Descriptor(Descriptor&& other) noexcept : fd_(other.fd_), path_(std::move(other.path_)) {
+    other.fd_ = -1;
+  }
   Descriptor& operator=(Descriptor&&) = delete;
   ~Descriptor();
 
@@ -26,7 +29,8 @@ class Descriptor {
 };
 
 // Opens with O_CLOEXEC, retried after EINTR.
-absl::StatusOr<Descriptor> OpenDescriptor(const std::string& path, int flags, const char* operation);
+absl::StatusOr<Descriptor> OpenDescriptor(const std::string& path, int flags,
+                                          const char* operation);
 
 // Waits until the descriptor's data is on stable storage. Never retried: see WritableFile::Sync.
 absl::Status SyncDescriptor(const Descriptor& descriptor);

@@ -22,20 +22,24 @@ class PosixFileSystem final : public FileSystem {
  public:
   absl::StatusOr<std::unique_ptr<ReadableFile>> OpenForReading(const std::string& path) override {
     // O_NONBLOCK: opening a pipe that nobody writes to must not hang.
-    RILL_ASSIGN_OR_RETURN(Descriptor descriptor, OpenDescriptor(path, O_RDONLY | O_NONBLOCK, "open"));
+    RILL_ASSIGN_OR_RETURN(Descriptor descriptor,
+                          OpenDescriptor(path, O_RDONLY | O_NONBLOCK, "open"));
     struct stat info;
     if (fstat(descriptor.fd(), &info) != 0) return PosixError(path, "stat", errno);
-    if (!S_ISREG(info.st_mode)) return absl::InvalidArgumentError(absl::StrCat(path, ": open: not a regular file"));
+    if (!S_ISREG(info.st_mode))
+      return absl::InvalidArgumentError(absl::StrCat(path, ": open: not a regular file"));
     return MakePosixReadable(std::move(descriptor), static_cast<uint64_t>(info.st_size));
   }
 
   absl::StatusOr<std::unique_ptr<WritableFile>> CreateNew(const std::string& path) override {
-    RILL_ASSIGN_OR_RETURN(Descriptor descriptor, OpenDescriptor(path, O_WRONLY | O_CREAT | O_EXCL, "create"));
+    RILL_ASSIGN_OR_RETURN(Descriptor descriptor,
+                          OpenDescriptor(path, O_WRONLY | O_CREAT | O_EXCL, "create"));
     return MakePosixWritable(std::move(descriptor));
   }
 
   absl::StatusOr<std::unique_ptr<WritableFile>> OpenForUpdate(const std::string& path) override {
-    RILL_ASSIGN_OR_RETURN(Descriptor descriptor, OpenDescriptor(path, O_WRONLY | O_NONBLOCK, "open for update"));
+    RILL_ASSIGN_OR_RETURN(Descriptor descriptor,
+                          OpenDescriptor(path, O_WRONLY | O_NONBLOCK, "open for update"));
     return MakePosixWritable(std::move(descriptor));
   }
 
@@ -49,9 +53,11 @@ class PosixFileSystem final : public FileSystem {
   }
 
   absl::Status SyncDirectory(const std::string& directory) override {
-    RILL_ASSIGN_OR_RETURN(Descriptor descriptor, OpenDescriptor(directory, O_RDONLY | O_DIRECTORY, "open"));
+    RILL_ASSIGN_OR_RETURN(Descriptor descriptor,
+                          OpenDescriptor(directory, O_RDONLY | O_DIRECTORY, "open"));
     if (fsync(descriptor.fd()) == 0) return absl::OkStatus();
-    if (errno == EINVAL) return absl::OkStatus();  // file systems without synchronisation of folders have no other
+    if (errno == EINVAL)
+      return absl::OkStatus();  // file systems without synchronisation of folders have no other
     return PosixError(directory, "sync", errno);
   }
 

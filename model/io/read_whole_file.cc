@@ -4,7 +4,8 @@
 
 namespace rill {
 
-absl::StatusOr<std::string> ReadWholeFile(FileSystem& fs, const std::string& path, uint64_t max_bytes) {
+absl::StatusOr<std::string> ReadWholeFile(FileSystem& fs, const std::string& path,
+                                          uint64_t max_bytes) {
   RILL_ASSIGN_OR_RETURN(const std::unique_ptr<ReadableFile> file, fs.OpenForReading(path));
   if (file->size() > max_bytes) {
     return absl::ResourceExhaustedError(

@@ -11,7 +11,9 @@ namespace {
 // What a GPU's allocator promises, so that every tensor of the slab keeps it.
 constexpr uint64_t kSlabAlignment = 256;
 
-std::string PrefixOf(const std::string& expert_name) { return expert_name.substr(0, expert_name.rfind('.')); }
+std::string PrefixOf(const std::string& expert_name) {
+  return expert_name.substr(0, expert_name.rfind('.'));
+}
 
 // Bytes of the arrays of expert addresses: one aligned array per layer that has experts.
 uint64_t RecordArrayBytes(const std::vector<TensorSpec>& table) {
@@ -49,10 +51,12 @@ WeightsBuilder::WeightsBuilder(Device& device, std::vector<TensorSpec> table)
 absl::Status WeightsBuilder::Share(const std::string& name, const std::string& of) {
   const Weights::Entry* a = weights_->Find(name);
   const Weights::Entry* b = weights_->Find(of);
-  if (a == nullptr || b == nullptr) return absl::NotFoundError(absl::StrCat("no tensor ", a == nullptr ? name : of));
-  if (a->spec.format != b->spec.format || a->spec.rows != b->spec.rows || a->spec.cols != b->spec.cols ||
-      a->spec.role != b->spec.role || shared_.contains(of)) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor ", name, " cannot share the bytes of ", of));
+  if (a == nullptr || b == nullptr)
+    return absl::NotFoundError(absl::StrCat("no tensor ", a == nullptr ? name : of));
+  if (a->spec.format != b->spec.format || a->spec.rows != b->spec.rows ||
+      a->spec.cols != b->spec.cols || a->spec.role != b->spec.role || shared_.contains(of)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor ", name, " cannot share the bytes of ", of));
   }
   shared_[name] = of;
   return absl::OkStatus();
@@ -81,16 +85,20 @@ absl::Status WeightsBuilder::Upload(const TensorSpec& spec, const void* host_byt
   return UploadPart(spec, 0, host_bytes, spec.bytes);
 }
 
-absl::Status WeightsBuilder::UploadPart(const TensorSpec& spec, uint64_t offset, const void* host_bytes, size_t n) {
+absl::Status WeightsBuilder::UploadPart(const TensorSpec& spec, uint64_t offset,
+                                        const void* host_bytes, size_t n) {
   const auto end = CheckedAdd(offset, n);
   if (!end || *end > spec.bytes) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor ", spec.name, ": part at ", offset, " of ", n,
-                                                   " bytes passes its end at ", spec.bytes));
+    return absl::InvalidArgumentError(absl::StrCat("tensor ", spec.name, ": part at ", offset,
+                                                   " of ", n, " bytes passes its end at ",
+                                                   spec.bytes));
   }
   return device_.CopyIn(Address(spec) + offset, host_bytes, n);
 }
 
-void* WeightsBuilder::HostAddress(const TensorSpec& spec) { return device_.is_host() ? Address(spec) : nullptr; }
+void* WeightsBuilder::HostAddress(const TensorSpec& spec) {
+  return device_.is_host() ? Address(spec) : nullptr;
+}
 
 void WeightsBuilder::UseMapped(const TensorSpec& spec, const void* bytes) {
   weights_->entries_[spec.name] = {spec, bytes};
@@ -100,8 +108,8 @@ void WeightsBuilder::KeepMapping(std::unique_ptr<MappedRegion> mapping) {
   weights_->mappings_.push_back(std::move(mapping));
 }
 
-absl::Status WeightsBuilder::BindRecords(const std::string& prefix, std::vector<const void*> addresses,
-                                         uint64_t slab_offset) {
+absl::Status WeightsBuilder::BindRecords(const std::string& prefix,
+                                         std::vector<const void*> addresses, uint64_t slab_offset) {
   if (slab_.data() == nullptr) {
     weights_->host_records_.push_back(std::move(addresses));
     weights_->records_[prefix] = weights_->host_records_.back().data();
@@ -118,7 +126,8 @@ absl::StatusOr<std::unique_ptr<const Weights>> WeightsBuilder::Build() {
   for (size_t i = 0; i < table_.size(); ++i) {
     const TensorSpec& spec = table_[i];
     const void* data = weights_->entries_[spec.name].data;
-    if (data == nullptr) return absl::FailedPreconditionError(absl::StrCat("tensor ", spec.name, " has no bytes"));
+    if (data == nullptr)
+      return absl::FailedPreconditionError(absl::StrCat("tensor ", spec.name, " has no bytes"));
     if (spec.role != Role::kExpert) continue;
     run.push_back(data);
     if (i + 1 < table_.size() && table_[i + 1].role == Role::kExpert) continue;

@@ -63,19 +63,22 @@ Offset<fb::Recipe> EncodeRecipe(FlatBufferBuilder& b, const Recipe& recipe) {
   return fb::CreateRecipe(b, name, b.CreateVector(formats));
 }
 
-Offset<flatbuffers::Vector<Offset<fb::Tensor>>> EncodeTensors(FlatBufferBuilder& b, const Directory& d) {
+Offset<flatbuffers::Vector<Offset<fb::Tensor>>> EncodeTensors(FlatBufferBuilder& b,
+                                                              const Directory& d) {
   std::vector<Offset<fb::Tensor>> tensors;
   tensors.reserve(d.table.size());
   for (size_t i = 0; i < d.table.size(); ++i) {
     const TensorSpec& spec = d.table[i];
-    tensors.push_back(fb::CreateTensor(b, String(b, spec.name), static_cast<uint8_t>(spec.role),
-                                       static_cast<uint8_t>(spec.format), static_cast<uint32_t>(spec.rows),
-                                       static_cast<uint32_t>(spec.cols), d.offsets[i], spec.bytes, d.crcs[i]));
+    tensors.push_back(
+        fb::CreateTensor(b, String(b, spec.name), static_cast<uint8_t>(spec.role),
+                         static_cast<uint8_t>(spec.format), static_cast<uint32_t>(spec.rows),
+                         static_cast<uint32_t>(spec.cols), d.offsets[i], spec.bytes, d.crcs[i]));
   }
   return b.CreateVector(tensors);
 }
 
-Offset<flatbuffers::Vector<Offset<fb::Blob>>> EncodeBlobs(FlatBufferBuilder& b, const Directory& d) {
+Offset<flatbuffers::Vector<Offset<fb::Blob>>> EncodeBlobs(FlatBufferBuilder& b,
+                                                          const Directory& d) {
   std::vector<Offset<fb::Blob>> blobs;
   for (const BlobRecord& blob : d.blobs) {
     blobs.push_back(fb::CreateBlob(b, String(b, blob.name), blob.offset, blob.bytes, blob.crc));
@@ -89,13 +92,14 @@ std::string EncodeDirectory(const Directory& directory) {
   FlatBufferBuilder b(1 << 16);
   b.ForceDefaults(true);  // a checksum that happens to be zero must not shrink the directory
   const auto producer = String(b, "rill model writer 1.0");
-  const auto matrix_layout = String(b, kMatrixLayoutTag), expert_layout = String(b, kExpertLayoutTag);
+  const auto matrix_layout = String(b, kMatrixLayoutTag),
+             expert_layout = String(b, kExpertLayoutTag);
   const auto config = EncodeConfig(b, directory.config);
   const auto recipe = EncodeRecipe(b, directory.recipe);
   const auto tensors = EncodeTensors(b, directory);
   const auto blobs = EncodeBlobs(b, directory);
-  fb::FinishModelBuffer(
-      b, fb::CreateModel(b, producer, matrix_layout, expert_layout, config, recipe, tensors, blobs));
+  fb::FinishModelBuffer(b, fb::CreateModel(b, producer, matrix_layout, expert_layout, config,
+                                           recipe, tensors, blobs));
   return std::string(reinterpret_cast<const char*>(b.GetBufferPointer()), b.GetSize());
 }
 

@@ -1,5 +1,5 @@
-// model/weights/directory.h — the FlatBuffer of a *.rill file, written and read. Only this file's .cc and validate.cc
-// know its generated classes.
+// model/weights/directory.h — the FlatBuffer of a *.rill file, written and read. Only this file's
+// .cc and validate.cc know its generated classes.
 #pragma once
 
 #include <cstdint>
@@ -25,8 +25,8 @@ struct Directory {
   ModelConfig config;
   Recipe recipe;
   std::vector<TensorSpec> table;
-  std::vector<uint64_t> offsets;   // parallel to `table`
-  std::vector<uint32_t> crcs;      // parallel to `table`
+  std::vector<uint64_t> offsets;  // parallel to `table`
+  std::vector<uint32_t> crcs;     // parallel to `table`
   std::vector<BlobRecord> blobs;
 };
 

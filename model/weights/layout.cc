@@ -8,13 +8,15 @@
 namespace rill {
 namespace {
 
-absl::Status Within(absl::string_view what, absl::string_view name, uint64_t bytes, uint64_t limit) {
+absl::Status Within(absl::string_view what, absl::string_view name, uint64_t bytes,
+                    uint64_t limit) {
   if (bytes > 0 && bytes <= limit) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(what, name, ": ", bytes, " bytes, expected 1 to ", limit));
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, name, ": ", bytes, " bytes, expected 1 to ", limit));
 }
 
-// The next record starts at the first aligned offset at or after `end`. Every size is limited to 2^40 bytes and there
-// are at most 2^17 records, so the sum stays below 2^58.
+// The next record starts at the first aligned offset at or after `end`. Every size is limited to
+// 2^40 bytes and there are at most 2^17 records, so the sum stays below 2^58.
 uint64_t Place(uint64_t& end, uint64_t bytes, uint64_t alignment) {
   const uint64_t offset = AlignUp(end, alignment);
   end = offset + bytes;
@@ -23,12 +25,14 @@ uint64_t Place(uint64_t& end, uint64_t bytes, uint64_t alignment) {
 
 }  // namespace
 
-absl::StatusOr<FileLayout> MakeFileLayout(uint64_t directory_bytes, const std::vector<TensorSpec>& table,
+absl::StatusOr<FileLayout> MakeFileLayout(uint64_t directory_bytes,
+                                          const std::vector<TensorSpec>& table,
                                           const std::vector<uint64_t>& blob_bytes) {
   RILL_RETURN_IF_ERROR(Within("directory", "", directory_bytes, kMaxDirectoryBytes));
   RILL_RETURN_IF_ERROR(Within("number of tensors", "", table.size(), kMaxTensors));
   if (blob_bytes.size() > kMaxBlobs) {
-    return absl::InvalidArgumentError(absl::StrCat(blob_bytes.size(), " blobs, expected at most ", kMaxBlobs));
+    return absl::InvalidArgumentError(
+        absl::StrCat(blob_bytes.size(), " blobs, expected at most ", kMaxBlobs));
   }
   FileLayout layout;
   layout.data_begin = AlignUp(kDirectoryOffset + directory_bytes, kDataAlignment);

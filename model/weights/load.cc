@@ -12,7 +12,8 @@
 namespace rill {
 namespace {
 
-constexpr size_t kChunk = size_t{4} << 20;  // large enough for a disk, small enough to cancel within milliseconds
+constexpr size_t kChunk =
+    size_t{4} << 20;  // large enough for a disk, small enough to cancel within milliseconds
 
 // One load: counts bytes, asks whether to go on, checks what passes by.
 class Loader {
@@ -22,7 +23,8 @@ class Loader {
     for (const TensorSpec& spec : file.table()) total_ += spec.bytes;
   }
 
-  // Calls part(offset, n) over the tensor and then passes the bytes it returns through the checksum.
+  // Calls part(offset, n) over the tensor and then passes the bytes it returns through the
+  // checksum.
   template <typename Part>
   absl::Status Tensor(size_t index, Part part) {
     const TensorSpec& spec = file_.table()[index];
@@ -37,15 +39,17 @@ class Loader {
       RILL_RETURN_IF_ERROR(Report());
     }
     if (verify_ && crc != file_.crc(index)) {
-      return absl::DataLossError(absl::StrCat("tensor ", spec.name, ": checksum of its ", spec.bytes, " bytes is ", crc,
-                                              ", expected ", file_.crc(index)));
+      return absl::DataLossError(absl::StrCat("tensor ", spec.name, ": checksum of its ",
+                                              spec.bytes, " bytes is ", crc, ", expected ",
+                                              file_.crc(index)));
     }
     return absl::OkStatus();
   }
 
   absl::Status Report() const {
     if (progress_ == nullptr || !progress_(done_, total_)) return absl::OkStatus();
-    return absl::CancelledError(absl::StrCat("loading was cancelled after ", done_, " of ", total_, " bytes"));
+    return absl::CancelledError(
+        absl::StrCat("loading was cancelled after ", done_, " of ", total_, " bytes"));
   }
 
  private:
@@ -62,33 +66,37 @@ class Loader {
   uint64_t done_ = 0;
 };
 
-absl::Status CopyAll(const ModelFile& file, Device& device, Loader& loader, WeightsBuilder& builder) {
+absl::Status CopyAll(const ModelFile& file, Device& device, Loader& loader,
+                     WeightsBuilder& builder) {
   RILL_RETURN_IF_ERROR(builder.Allocate());
   const std::unique_ptr<char[]> staging(device.is_host() ? nullptr : new char[kChunk]);
   for (size_t i = 0; i < file.table().size(); ++i) {
     const TensorSpec& spec = file.table()[i];
     char* place = static_cast<char*>(builder.HostAddress(spec));
-    RILL_RETURN_IF_ERROR(loader.Tensor(i, [&](uint64_t offset, size_t n) -> absl::StatusOr<const void*> {
-      char* target = place != nullptr ? place + offset : staging.get();
-      RILL_RETURN_IF_ERROR(file.file().ReadAt(file.offset(i) + offset, target, n));
-      if (place == nullptr) RILL_RETURN_IF_ERROR(builder.UploadPart(spec, offset, target, n));
-      return target;
-    }));
+    RILL_RETURN_IF_ERROR(
+        loader.Tensor(i, [&](uint64_t offset, size_t n) -> absl::StatusOr<const void*> {
+          char* target = place != nullptr ? place + offset : staging.get();
+          RILL_RETURN_IF_ERROR(file.file().ReadAt(file.offset(i) + offset, target, n));
+          if (place == nullptr) RILL_RETURN_IF_ERROR(builder.UploadPart(spec, offset, target, n));
+          return target;
+        }));
   }
   return absl::OkStatus();
 }
 
-absl::Status MapAll(const ModelFile& file, Device& device, Loader& loader, WeightsBuilder& builder) {
+absl::Status MapAll(const ModelFile& file, Device& device, Loader& loader,
+                    WeightsBuilder& builder) {
   if (!device.is_host()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("weights can be mapped on host devices only, and ", device.info().name, " is none"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "weights can be mapped on host devices only, and ", device.info().name, " is none"));
   }
-  RILL_ASSIGN_OR_RETURN(std::unique_ptr<MappedRegion> mapping, file.file().Map(0, file.file_bytes()));
+  RILL_ASSIGN_OR_RETURN(std::unique_ptr<MappedRegion> mapping,
+                        file.file().Map(0, file.file_bytes()));
   for (size_t i = 0; i < file.table().size(); ++i) {
     const std::byte* bytes = mapping->data() + file.offset(i);
     builder.UseMapped(file.table()[i], bytes);
-    RILL_RETURN_IF_ERROR(
-        loader.Tensor(i, [&](uint64_t offset, size_t) -> absl::StatusOr<const void*> { return bytes + offset; }));
+    RILL_RETURN_IF_ERROR(loader.Tensor(
+        i, [&](uint64_t offset, size_t) -> absl::StatusOr<const void*> { return bytes + offset; }));
   }
   builder.KeepMapping(std::move(mapping));
   return absl::OkStatus();
@@ -96,8 +104,9 @@ absl::Status MapAll(const ModelFile& file, Device& device, Loader& loader, Weigh
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<const Weights>> LoadWeights(const ModelFile& file, Device& device, LoadMode mode,
-                                                           bool verify, const LoadProgress& progress) {
+absl::StatusOr<std::unique_ptr<const Weights>> LoadWeights(const ModelFile& file, Device& device,
+                                                           LoadMode mode, bool verify,
+                                                           const LoadProgress& progress) {
   Loader loader(file, verify, progress);
   WeightsBuilder builder(device, file.table());
   RILL_RETURN_IF_ERROR(loader.Report());

@@ -19,7 +19,8 @@
 namespace rill {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensor bytes and the header are little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "tensor bytes and the header are little-endian");
 
 constexpr size_t kBlobChunk = size_t{1} << 16;
 constexpr std::string_view kTokenizerPrefix = "tokenizer";
@@ -31,12 +32,13 @@ absl::Status Damaged(const std::string& what, uint64_t found, uint64_t expected)
 // The magic and the version come before every check that another version might define differently.
 absl::Status CheckKind(const FileHeader& header) {
   if (std::memcmp(header.magic, kModelMagic, sizeof kModelMagic) != 0) {
-    return absl::InvalidArgumentError("not a Rill model file: it does not begin with the magic bytes");
+    return absl::InvalidArgumentError(
+        "not a Rill model file: it does not begin with the magic bytes");
   }
   if (header.major == kModelMajor && header.minor <= kModelMinor) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat("model file version ", header.major, ".", header.minor,
-                                                    ", this build reads ", kModelMajor, ".0 to ", kModelMajor, ".",
-                                                    kModelMinor));
+  return absl::FailedPreconditionError(
+      absl::StrCat("model file version ", header.major, ".", header.minor, ", this build reads ",
+                   kModelMajor, ".0 to ", kModelMajor, ".", kModelMinor));
 }
 
 absl::StatusOr<FileHeader> ReadHeader(const ReadableFile& file) {
@@ -50,10 +52,12 @@ absl::StatusOr<FileHeader> ReadHeader(const ReadableFile& file) {
   std::memset(bytes + offsetof(FileHeader, header_crc), 0, sizeof header.header_crc);
   const uint32_t crc = Crc32c(bytes, sizeof bytes);
   if (crc != header.header_crc) return Damaged("checksum of the header", crc, header.header_crc);
-  const bool rest_is_zero =
-      std::all_of(bytes + sizeof header, bytes + sizeof bytes, [](unsigned char byte) { return byte == 0; });
-  if (header.reserved != 0 || !rest_is_zero) return absl::DataLossError("the unused part of the header is not zero");
-  if (header.file_bytes != file.size()) return Damaged("size of the file", file.size(), header.file_bytes);
+  const bool rest_is_zero = std::all_of(bytes + sizeof header, bytes + sizeof bytes,
+                                        [](unsigned char byte) { return byte == 0; });
+  if (header.reserved != 0 || !rest_is_zero)
+    return absl::DataLossError("the unused part of the header is not zero");
+  if (header.file_bytes != file.size())
+    return Damaged("size of the file", file.size(), header.file_bytes);
   const uint64_t limit = std::min(kMaxDirectoryBytes, file.size() - kHeaderBytes);
   if (header.directory_bytes == 0 || header.directory_bytes > limit) {
     return Damaged("size of the directory", header.directory_bytes, limit);
@@ -61,12 +65,14 @@ absl::StatusOr<FileHeader> ReadHeader(const ReadableFile& file) {
   return header;
 }
 
-// Copied once into memory that operator new aligns to 16 bytes, so that the file cannot change between check and use.
+// Copied once into memory that operator new aligns to 16 bytes, so that the file cannot change
+// between check and use.
 absl::StatusOr<std::string> ReadDirectory(const ReadableFile& file, const FileHeader& header) {
   std::string bytes(static_cast<size_t>(header.directory_bytes), '\0');
   RILL_RETURN_IF_ERROR(file.ReadAt(kDirectoryOffset, bytes.data(), bytes.size()));
   const uint32_t crc = Crc32c(bytes.data(), bytes.size());
-  if (crc != header.directory_crc) return Damaged("checksum of the directory", crc, header.directory_crc);
+  if (crc != header.directory_crc)
+    return Damaged("checksum of the directory", crc, header.directory_crc);
   return bytes;
 }
 
@@ -84,7 +90,8 @@ absl::Status CheckBlobPadding(const ReadableFile& file, const Directory& d) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<Sha256Digest> TokenizerFingerprint(const ReadableFile& file, const std::vector<BlobRecord>& blobs) {
+absl::StatusOr<Sha256Digest> TokenizerFingerprint(const ReadableFile& file,
+                                                  const std::vector<BlobRecord>& blobs) {
   CanonicalHash hash;
   hash.Text("rill tokenizer 1");
   std::vector<char> chunk(kBlobChunk);
@@ -100,7 +107,8 @@ absl::StatusOr<Sha256Digest> TokenizerFingerprint(const ReadableFile& file, cons
       crc = Crc32c(chunk.data(), n, crc);
       done += n;
     }
-    if (crc != blob.crc) return Damaged(absl::StrCat("checksum of blob ", blob.name), crc, blob.crc);
+    if (crc != blob.crc)
+      return Damaged(absl::StrCat("checksum of blob ", blob.name), crc, blob.crc);
   }
   return hash.Finish();
 }
@@ -132,10 +140,13 @@ struct ModelFileParser {
     return absl::OkStatus();
   }
 
-  static void Keep(const Sha256Digest& digest, uint8_t (&out)[32]) { std::copy(digest.begin(), digest.end(), out); }
+  static void Keep(const Sha256Digest& digest, uint8_t (&out)[32]) {
+    std::copy(digest.begin(), digest.end(), out);
+  }
 };
 
-absl::StatusOr<std::unique_ptr<const ModelFile>> ModelFile::Open(FileSystem& fs, const std::string& path) {
+absl::StatusOr<std::unique_ptr<const ModelFile>> ModelFile::Open(FileSystem& fs,
+                                                                 const std::string& path) {
   std::unique_ptr<ModelFile> model(new ModelFile);
   RILL_ASSIGN_OR_RETURN(model->file_, fs.OpenForReading(path));
   const absl::Status status = ModelFileParser::Parse(*model);
@@ -144,12 +155,15 @@ absl::StatusOr<std::unique_ptr<const ModelFile>> ModelFile::Open(FileSystem& fs,
 }
 
 absl::StatusOr<std::string> ModelFile::Blob(std::string_view name) const {
-  const auto blob = std::find_if(blobs_.begin(), blobs_.end(), [&](const BlobRecord& b) { return b.name == name; });
-  if (blob == blobs_.end()) return absl::NotFoundError(absl::StrCat("the model file has no blob ", AbslView(name)));
+  const auto blob = std::find_if(blobs_.begin(), blobs_.end(),
+                                 [&](const BlobRecord& b) { return b.name == name; });
+  if (blob == blobs_.end())
+    return absl::NotFoundError(absl::StrCat("the model file has no blob ", AbslView(name)));
   std::string bytes(static_cast<size_t>(blob->bytes), '\0');
   RILL_RETURN_IF_ERROR(file_->ReadAt(blob->offset, bytes.data(), bytes.size()));
   const uint32_t crc = Crc32c(bytes.data(), bytes.size());
-  if (crc != blob->crc) return Damaged(absl::StrCat("checksum of blob ", blob->name), crc, blob->crc);
+  if (crc != blob->crc)
+    return Damaged(absl::StrCat("checksum of blob ", blob->name), crc, blob->crc);
   return bytes;
 }
 

@@ -1,7 +1,8 @@
 // model/weights/reader.h — opens a *.rill file and believes nothing in it before it is checked.
 //
-// Order: size, fixed header, CRC of the directory, aligned copy, FlatBuffers verifier (bounded depth and tables),
-// meaning (validate.h), and only then any allocation that a number in the file decides.
+// Order: size, fixed header, CRC of the directory, aligned copy, FlatBuffers verifier (bounded
+// depth and tables), meaning (validate.h), and only then any allocation that a number in the file
+// decides.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,8 @@
 
 namespace rill {
 
-// SHA-256 identities that session files are checked against (a CRC tells damage from chance, not model from model).
+// SHA-256 identities that session files are checked against (a CRC tells damage from chance, not
+// model from model).
 struct Fingerprint {
   uint8_t architecture[32];  // of the config's meaning
   uint8_t tokenizer[32];     // of the tokenizer blobs
@@ -31,9 +33,11 @@ struct Fingerprint {
 // What a file says of itself, checked. Thread-safe: const.
 class ModelFile {
  public:
-  // DataLoss: damaged (says what and where). FailedPrecondition: another major version, an unknown layout tag.
-  // InvalidArgument: not a Rill model file, or a meaning that cannot be (names both numbers).
-  static absl::StatusOr<std::unique_ptr<const ModelFile>> Open(FileSystem& fs, const std::string& path);
+  // DataLoss: damaged (says what and where). FailedPrecondition: another major version, an unknown
+  // layout tag. InvalidArgument: not a Rill model file, or a meaning that cannot be (names both
+  // numbers).
+  static absl::StatusOr<std::unique_ptr<const ModelFile>> Open(FileSystem& fs,
+                                                               const std::string& path);
 
   const ModelConfig& config() const { return config_; }
   const Recipe& recipe() const { return recipe_; }
@@ -63,17 +67,21 @@ class ModelFile {
 };
 
 enum class LoadMode : uint8_t {
-  kCopy = 0,   // read into memory of our own: a file that changes or shrinks later does no harm
-  kMap = 1,    // use the file's pages in place (host devices): the caller promises that it will not change
+  kCopy = 0,  // read into memory of our own: a file that changes or shrinks later does no harm
+  kMap = 1,   // use the file's pages in place (host devices): the caller promises that it will not
+              // change
 };
 
-// done and total in bytes of tensors, from 0 to total, never back; returning true cancels the load (Cancelled).
+// done and total in bytes of tensors, from 0 to total, never back; returning true cancels the load
+// (Cancelled).
 using LoadProgress = std::function<bool(uint64_t done, uint64_t total)>;
 
-// Reads (or maps) every tensor and checks its CRC, and that the padding before it is zero, on the way when `verify` is
-// set; DataLoss names the tensor or the offset. InvalidArgument for kMap on a device that cannot read host memory.
-// Borrows `device` for the life of the weights; `file` may go when this returns.
-absl::StatusOr<std::unique_ptr<const Weights>> LoadWeights(const ModelFile& file, Device& device, LoadMode mode,
-                                                           bool verify, const LoadProgress& progress);
+// Reads (or maps) every tensor and checks its CRC, and that the padding before it is zero, on the
+// way when `verify` is set; DataLoss names the tensor or the offset. InvalidArgument for kMap on a
+// device that cannot read host memory. Borrows `device` for the life of the weights; `file` may go
+// when this returns.
+absl::StatusOr<std::unique_ptr<const Weights>> LoadWeights(const ModelFile& file, Device& device,
+                                                           LoadMode mode, bool verify,
+                                                           const LoadProgress& progress);
 
 }  // namespace rill

@@ -12,8 +12,9 @@
 namespace rill {
 namespace {
 
-// Random words as a function of (seed, tensor name, plane, row, place in the row): no order of filling changes a byte.
-// Only additions, multiplications and square roots follow, which IEEE 754 fixes to the bit; no libm function does.
+// Random words as a function of (seed, tensor name, plane, row, place in the row): no order of
+// filling changes a byte. Only additions, multiplications and square roots follow, which IEEE 754
+// fixes to the bit; no libm function does.
 class RowRandom {
  public:
   RowRandom(uint64_t seed, std::string_view name, uint32_t plane) : seed_(seed), plane_(plane) {
@@ -48,20 +49,23 @@ class RowRandom {
 };
 
 // Uniform in [-1, 1).
-float Signed(uint32_t word) { return static_cast<float>(static_cast<int32_t>(word) >> 8) * (1.0f / 8388608.0f); }
+float Signed(uint32_t word) {
+  return static_cast<float>(static_cast<int32_t>(word) >> 8) * (1.0f / 8388608.0f);
+}
 
 struct Fill {
   float mean, spread;  // values are uniform in mean +- spread
 };
 
-// What keeps activations near one in size through any number of layers, and gates away from both of their ends.
+// What keeps activations near one in size through any number of layers, and gates away from both of
+// their ends.
 Fill VectorFill(std::string_view name, int64_t cols) {
   const auto ends = [&](std::string_view tail) {
     return name.size() >= tail.size() && name.substr(name.size() - tail.size()) == tail;
   };
   if (ends("norm")) return {1.0f, 0.1f};
-  if (ends("a_log")) return {1.38629436f, 1.38629436f};    // [0, log 16]
-  if (ends("dt_bias")) return {-4.58f, 2.33f};             // softplus of it: 0.001 to 0.1
+  if (ends("a_log")) return {1.38629436f, 1.38629436f};  // [0, log 16]
+  if (ends("dt_bias")) return {-4.58f, 2.33f};           // softplus of it: 0.001 to 0.1
   if (ends("router_bias")) return {0.0f, 0.01f};
   return {0.0f, std::sqrt(3.0f / static_cast<float>(cols))};  // convolutions
 }
@@ -82,7 +86,8 @@ void FillF32(const RowRandom& random, int64_t row, int64_t cols, Fill fill, floa
 void FillBf16(const RowRandom& random, int64_t row, int64_t cols, float spread, Bf16* out) {
   random.Bytes(row, out, 2 * static_cast<uint64_t>(cols));
   const float unit = spread / 32768.0f;
-  for (int64_t i = 0; i < cols; ++i) out[i] = ToBf16((static_cast<float>(out[i].bits) - 32767.5f) * unit);
+  for (int64_t i = 0; i < cols; ++i)
+    out[i] = ToBf16((static_cast<float>(out[i].bits) - 32767.5f) * unit);
 }
 
 void FillQ8(const RowRandom& random, int64_t row, int64_t cols, int8_t* out) {
@@ -98,7 +103,8 @@ void FillQ4(const RowRandom& random, int64_t row, int64_t cols, uint8_t* out) {
   uint8_t* last = out + 16 * (groups - 1);
   for (int64_t i = cols - kGroup * (groups - 1); i < kGroup; ++i) {  // pad with the code of zero
     uint8_t& byte = last[i % 16];
-    byte = i < 16 ? static_cast<uint8_t>((byte & 0xf0u) | 0x08u) : static_cast<uint8_t>((byte & 0x0fu) | 0x80u);
+    byte = i < 16 ? static_cast<uint8_t>((byte & 0xf0u) | 0x08u)
+                  : static_cast<uint8_t>((byte & 0x0fu) | 0x80u);
   }
 }
 
@@ -115,19 +121,27 @@ void FillScales(const RowRandom& random, int64_t row, int64_t groups, float scal
 struct MatrixFill {
   WeightFormat format;
   int64_t rows, cols;
-  Fill fill;        // of f32 vectors; spread only, for the rest
+  Fill fill;  // of f32 vectors; spread only, for the rest
   std::string name;
 };
 
-void FillRow(const MatrixFill& m, const RowRandom& values, const RowRandom& scales, int64_t row, char* base) {
+void FillRow(const MatrixFill& m, const RowRandom& values, const RowRandom& scales, int64_t row,
+             char* base) {
   char* out = base + RowBytes(m.format, m.cols) * static_cast<uint64_t>(row);
   switch (m.format) {
-    case WeightFormat::kF32: return FillF32(values, row, m.cols, m.fill, reinterpret_cast<float*>(out));
-    case WeightFormat::kBf16: return FillBf16(values, row, m.cols, m.fill.spread, reinterpret_cast<Bf16*>(out));
-    case WeightFormat::kQ8: FillQ8(values, row, m.cols, reinterpret_cast<int8_t*>(out)); break;
-    case WeightFormat::kQ4: FillQ4(values, row, m.cols, reinterpret_cast<uint8_t*>(out)); break;
+    case WeightFormat::kF32:
+      return FillF32(values, row, m.cols, m.fill, reinterpret_cast<float*>(out));
+    case WeightFormat::kBf16:
+      return FillBf16(values, row, m.cols, m.fill.spread, reinterpret_cast<Bf16*>(out));
+    case WeightFormat::kQ8:
+      FillQ8(values, row, m.cols, reinterpret_cast<int8_t*>(out));
+      break;
+    case WeightFormat::kQ4:
+      FillQ4(values, row, m.cols, reinterpret_cast<uint8_t*>(out));
+      break;
   }
-  // Root mean square of uniform codes: 73.3 over -127..127, 4.64 over -8..7; spread is sqrt(3) deviations.
+  // Root mean square of uniform codes: 73.3 over -127..127, 4.64 over -8..7; spread is sqrt(3)
+  // deviations.
   const float code_rms = m.format == WeightFormat::kQ8 ? 73.3f : 4.64f;
   const int64_t groups = GroupsPerRow(m.cols);
   F16* plane = reinterpret_cast<F16*>(base + ScalesOffset(m.format, m.rows, m.cols));
@@ -151,7 +165,8 @@ void FillTensor(uint64_t seed, const TensorSpec& spec, bool tied, ThreadPool& po
     if (spec.role == Role::kVector) return {spec.format, rows, cols, VectorFill(name, cols), name};
     return {spec.format, rows, cols, {0.0f, 1.7320508f * MatrixDeviation(spec, tied, cols)}, name};
   };
-  if (spec.role != Role::kExpert) return FillMatrix(seed, matrix(spec.rows, spec.cols, spec.name), pool, base);
+  if (spec.role != Role::kExpert)
+    return FillMatrix(seed, matrix(spec.rows, spec.cols, spec.name), pool, base);
   const int64_t width = spec.rows, hidden = spec.cols;
   const ExpertLayout at = MakeExpertLayout(spec.format, hidden, width);
   FillMatrix(seed, matrix(width, hidden, spec.name + ".gate"), pool, base + at.gate);
@@ -159,7 +174,8 @@ void FillTensor(uint64_t seed, const TensorSpec& spec, bool tied, ThreadPool& po
   FillMatrix(seed, matrix(hidden, width, spec.name + ".down"), pool, base + at.down);
 }
 
-absl::Status ShareExperts(const std::vector<TensorSpec>& table, int64_t distinct, WeightsBuilder& builder) {
+absl::Status ShareExperts(const std::vector<TensorSpec>& table, int64_t distinct,
+                          WeightsBuilder& builder) {
   size_t first = 0;  // of the layer's experts
   for (size_t i = 0; i < table.size(); ++i) {
     if (table[i].role != Role::kExpert) {
@@ -175,8 +191,10 @@ absl::Status ShareExperts(const std::vector<TensorSpec>& table, int64_t distinct
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<const Weights>> SynthesizeWeights(Device& device, const ModelConfig& config,
-                                                                 const Recipe& recipe, uint64_t seed,
+absl::StatusOr<std::unique_ptr<const Weights>> SynthesizeWeights(Device& device,
+                                                                 const ModelConfig& config,
+                                                                 const Recipe& recipe,
+                                                                 uint64_t seed,
                                                                  int64_t distinct_experts) {
   RILL_RETURN_IF_ERROR(Validate(config));
   RILL_RETURN_IF_ERROR(Validate(recipe));

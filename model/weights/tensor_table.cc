@@ -45,8 +45,10 @@ class TableWriter {
 
 void AddKda(const ModelConfig& c, TableWriter& t) {
   const int64_t d = c.hidden_size, width = c.kda_width(), rank = c.kda_gate_rank;
-  for (const char* name : {"kda.q", "kda.k", "kda.v"}) t.Matrix(name, Role::kKdaProjection, width, d);
-  for (const char* name : {"kda.conv_q", "kda.conv_k", "kda.conv_v"}) t.Vector(name, width, c.conv_width);
+  for (const char* name : {"kda.q", "kda.k", "kda.v"})
+    t.Matrix(name, Role::kKdaProjection, width, d);
+  for (const char* name : {"kda.conv_q", "kda.conv_k", "kda.conv_v"})
+    t.Vector(name, width, c.conv_width);
   for (const char* name : {"kda.f_a", "kda.g_a"}) t.Matrix(name, Role::kGateLowRank, rank, d);
   for (const char* name : {"kda.f_b", "kda.g_b"}) t.Matrix(name, Role::kGateLowRank, width, rank);
   t.Matrix("kda.b", Role::kGateLowRank, c.kda_heads, d);
@@ -67,7 +69,8 @@ void AddMla(const ModelConfig& c, TableWriter& t) {
   }
   t.Matrix("mla.kv_a", Role::kMlaProjection, c.mla_row(), d);
   t.Vector("mla.kv_norm", c.kv_lora_rank);
-  t.Matrix("mla.kv_b", Role::kMlaProjection, c.mla_heads * (c.qk_nope_dim + c.v_head_dim), c.kv_lora_rank);
+  t.Matrix("mla.kv_b", Role::kMlaProjection, c.mla_heads * (c.qk_nope_dim + c.v_head_dim),
+           c.kv_lora_rank);
   t.Matrix("mla.o", Role::kMlaProjection, d, c.mla_heads * c.v_head_dim);
 }
 
@@ -103,16 +106,26 @@ Recipe Uniform(std::string_view name, WeightFormat matrices) {
 
 std::string_view Name(Role role) {
   switch (role) {
-    case Role::kVector: return "vector";
-    case Role::kRouter: return "router";
-    case Role::kGateLowRank: return "gate_low_rank";
-    case Role::kEmbedding: return "embedding";
-    case Role::kLmHead: return "lm_head";
-    case Role::kKdaProjection: return "kda_projection";
-    case Role::kMlaProjection: return "mla_projection";
-    case Role::kDenseFfn: return "dense_ffn";
-    case Role::kSharedExpert: return "shared_expert";
-    case Role::kExpert: return "expert";
+    case Role::kVector:
+      return "vector";
+    case Role::kRouter:
+      return "router";
+    case Role::kGateLowRank:
+      return "gate_low_rank";
+    case Role::kEmbedding:
+      return "embedding";
+    case Role::kLmHead:
+      return "lm_head";
+    case Role::kKdaProjection:
+      return "kda_projection";
+    case Role::kMlaProjection:
+      return "mla_projection";
+    case Role::kDenseFfn:
+      return "dense_ffn";
+    case Role::kSharedExpert:
+      return "shared_expert";
+    case Role::kExpert:
+      return "expert";
   }
   return "?";
 }
@@ -121,22 +134,26 @@ absl::StatusOr<Recipe> MakeRecipe(std::string_view name) {
   for (WeightFormat format : {WeightFormat::kBf16, WeightFormat::kQ8, WeightFormat::kQ4}) {
     if (name == Name(format)) return Uniform(name, format);
   }
-  return absl::InvalidArgumentError(absl::StrCat("recipe \"", AbslView(name), "\": there are bf16, q8 and q4"));
+  return absl::InvalidArgumentError(
+      absl::StrCat("recipe \"", AbslView(name), "\": there are bf16, q8 and q4"));
 }
 
 absl::Status Validate(const Recipe& recipe) {
   const auto wrong = [&](int role, std::string_view expected) {
-    return absl::InvalidArgumentError(absl::StrCat("recipe \"", recipe.name, "\": ", AbslView(Name(static_cast<Role>(role))),
-                                                   " has format ", static_cast<int>(recipe.format[role]), " (",
-                                                   AbslView(Name(recipe.format[role])), "), expected ", AbslView(expected)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("recipe \"", recipe.name, "\": ", AbslView(Name(static_cast<Role>(role))),
+                     " has format ", static_cast<int>(recipe.format[role]), " (",
+                     AbslView(Name(recipe.format[role])), "), expected ", AbslView(expected)));
   };
   const absl::StatusOr<Recipe> known = MakeRecipe(recipe.name);
   for (int role = 0; role < kRoleCount; ++role) {
     const WeightFormat format = recipe.format[role];
     if (format > WeightFormat::kQ4) return wrong(role, "0 to 3");
     if (known.ok() && format != known->format[role]) return wrong(role, Name(known->format[role]));
-    if (role == static_cast<int>(Role::kVector) && format != WeightFormat::kF32) return wrong(role, "f32");
-    if (role == static_cast<int>(Role::kRouter) && IsQuantized(format)) return wrong(role, "f32 or bf16");
+    if (role == static_cast<int>(Role::kVector) && format != WeightFormat::kF32)
+      return wrong(role, "f32");
+    if (role == static_cast<int>(Role::kRouter) && IsQuantized(format))
+      return wrong(role, "f32 or bf16");
   }
   return absl::OkStatus();
 }
@@ -154,7 +171,8 @@ std::vector<TensorSpec> MakeTensorTable(const ModelConfig& config, const Recipe&
   }
   t.Under("");
   t.Vector("final_norm", config.hidden_size);
-  if (!config.tie_embeddings) t.Matrix("lm_head", Role::kLmHead, config.vocab_size, config.hidden_size);
+  if (!config.tie_embeddings)
+    t.Matrix("lm_head", Role::kLmHead, config.vocab_size, config.hidden_size);
   return t.Take();
 }
 

@@ -13,8 +13,8 @@
 namespace rill {
 namespace {
 
-constexpr uint32_t kMaxDepth = 8;                               // the schema needs three
-constexpr uint32_t kMaxTables = kMaxTensors + kMaxBlobs + 3;    // model, config, recipe
+constexpr uint32_t kMaxDepth = 8;                             // the schema needs three
+constexpr uint32_t kMaxTables = kMaxTensors + kMaxBlobs + 3;  // model, config, recipe
 
 absl::string_view View(const flatbuffers::String* text) { return {text->c_str(), text->size()}; }
 
@@ -23,10 +23,12 @@ absl::Status Differs(absl::string_view what, const A& found, const B& expected) 
   return absl::InvalidArgumentError(absl::StrCat(what, " is ", found, ", expected ", expected));
 }
 
-absl::Status CheckTag(absl::string_view what, const flatbuffers::String* found, std::string_view expected) {
+absl::Status CheckTag(absl::string_view what, const flatbuffers::String* found,
+                      std::string_view expected) {
   if (View(found) == AbslView(expected)) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(what, " is \"", View(found).substr(0, kMaxNameBytes),
-                                                    "\", this build reads \"", AbslView(expected), "\""));
+  return absl::FailedPreconditionError(
+      absl::StrCat(what, " is \"", View(found).substr(0, kMaxNameBytes), "\", this build reads \"",
+                   AbslView(expected), "\""));
 }
 
 absl::StatusOr<ModelConfig> DecodeConfig(const fb::Config& t) {
@@ -36,7 +38,8 @@ absl::StatusOr<ModelConfig> DecodeConfig(const fb::Config& t) {
   }
   c.layers.reserve(t.mixers()->size());
   for (uint32_t l = 0; l < t.mixers()->size(); ++l) {
-    c.layers.push_back({static_cast<MixerKind>(t.mixers()->Get(l)), static_cast<FfnKind>(t.ffns()->Get(l))});
+    c.layers.push_back(
+        {static_cast<MixerKind>(t.mixers()->Get(l)), static_cast<FfnKind>(t.ffns()->Get(l))});
   }
   c.vocab_size = t.vocab_size();
   c.hidden_size = t.hidden_size();
@@ -73,12 +76,15 @@ absl::StatusOr<ModelConfig> DecodeConfig(const fb::Config& t) {
 
 absl::StatusOr<Recipe> DecodeRecipe(const fb::Recipe& t) {
   if (t.name()->size() == 0 || t.name()->size() > kMaxNameBytes) {
-    return Differs("length of the recipe's name", t.name()->size(), absl::StrCat("1 to ", kMaxNameBytes));
+    return Differs("length of the recipe's name", t.name()->size(),
+                   absl::StrCat("1 to ", kMaxNameBytes));
   }
-  if (t.formats()->size() != kRoleCount) return Differs("number of recipe formats", t.formats()->size(), kRoleCount);
+  if (t.formats()->size() != kRoleCount)
+    return Differs("number of recipe formats", t.formats()->size(), kRoleCount);
   Recipe recipe;
   recipe.name = t.name()->str();
-  for (int role = 0; role < kRoleCount; ++role) recipe.format[role] = static_cast<WeightFormat>(t.formats()->Get(role));
+  for (int role = 0; role < kRoleCount; ++role)
+    recipe.format[role] = static_cast<WeightFormat>(t.formats()->Get(role));
   RILL_RETURN_IF_ERROR(Validate(recipe));
   return recipe;
 }
@@ -87,7 +93,8 @@ absl::StatusOr<Recipe> DecodeRecipe(const fb::Recipe& t) {
 absl::Status CheckTensor(const fb::Tensor& t, uint32_t index, const TensorSpec& spec) {
   const std::string what = absl::StrCat("tensor ", spec.name, ": ");
   if (View(t.name()) != spec.name) {
-    return Differs(absl::StrCat("name of tensor ", index), View(t.name()).substr(0, kMaxNameBytes), spec.name);
+    return Differs(absl::StrCat("name of tensor ", index), View(t.name()).substr(0, kMaxNameBytes),
+                   spec.name);
   }
   if (t.role() != static_cast<uint8_t>(spec.role)) {
     return Differs(what + "role", int{t.role()}, static_cast<int>(spec.role));
@@ -95,8 +102,10 @@ absl::Status CheckTensor(const fb::Tensor& t, uint32_t index, const TensorSpec& 
   if (t.format() != static_cast<uint8_t>(spec.format)) {
     return Differs(what + "format", int{t.format()}, static_cast<int>(spec.format));
   }
-  if (t.rows() != static_cast<uint64_t>(spec.rows)) return Differs(what + "rows", t.rows(), spec.rows);
-  if (t.cols() != static_cast<uint64_t>(spec.cols)) return Differs(what + "cols", t.cols(), spec.cols);
+  if (t.rows() != static_cast<uint64_t>(spec.rows))
+    return Differs(what + "rows", t.rows(), spec.rows);
+  if (t.cols() != static_cast<uint64_t>(spec.cols))
+    return Differs(what + "cols", t.cols(), spec.cols);
   if (t.bytes() != spec.bytes) return Differs(what + "bytes", t.bytes(), spec.bytes);
   return absl::OkStatus();
 }
@@ -104,7 +113,8 @@ absl::Status CheckTensor(const fb::Tensor& t, uint32_t index, const TensorSpec& 
 absl::Status DecodeTensors(const fb::Model& model, Directory& d) {
   const auto& tensors = *model.tensors();
   const int64_t expected = CountTensors(d.config);
-  if (tensors.size() != static_cast<uint64_t>(expected)) return Differs("number of tensors", tensors.size(), expected);
+  if (tensors.size() != static_cast<uint64_t>(expected))
+    return Differs("number of tensors", tensors.size(), expected);
   d.table = MakeTensorTable(d.config, d.recipe);
   d.offsets.reserve(d.table.size());
   d.crcs.reserve(d.table.size());
@@ -119,11 +129,13 @@ absl::Status DecodeTensors(const fb::Model& model, Directory& d) {
 
 absl::Status DecodeBlobs(const fb::Model& model, Directory& d) {
   const auto& blobs = *model.blobs();
-  if (blobs.size() > kMaxBlobs) return Differs("number of blobs", blobs.size(), absl::StrCat("at most ", kMaxBlobs));
+  if (blobs.size() > kMaxBlobs)
+    return Differs("number of blobs", blobs.size(), absl::StrCat("at most ", kMaxBlobs));
   for (uint32_t i = 0; i < blobs.size(); ++i) {
     const fb::Blob& t = *blobs.Get(i);
     if (t.name()->size() == 0 || t.name()->size() > kMaxNameBytes) {
-      return Differs(absl::StrCat("name length of blob ", i), t.name()->size(), absl::StrCat("1 to ", kMaxNameBytes));
+      return Differs(absl::StrCat("name length of blob ", i), t.name()->size(),
+                     absl::StrCat("1 to ", kMaxNameBytes));
     }
     const std::string name = t.name()->str();
     const auto same = [&](const BlobRecord& blob) { return blob.name == name; };
@@ -138,25 +150,31 @@ absl::Status DecodeBlobs(const fb::Model& model, Directory& d) {
 absl::Status CheckPlacement(const Directory& d, uint64_t directory_bytes, uint64_t file_bytes) {
   std::vector<uint64_t> blob_bytes;
   for (const BlobRecord& blob : d.blobs) blob_bytes.push_back(blob.bytes);
-  RILL_ASSIGN_OR_RETURN(const FileLayout layout, MakeFileLayout(directory_bytes, d.table, blob_bytes));
+  RILL_ASSIGN_OR_RETURN(const FileLayout layout,
+                        MakeFileLayout(directory_bytes, d.table, blob_bytes));
   for (size_t i = 0; i < d.table.size(); ++i) {
     if (d.offsets[i] == layout.tensor[i]) continue;
-    return Differs(absl::StrCat("tensor ", d.table[i].name, ": offset"), d.offsets[i], layout.tensor[i]);
+    return Differs(absl::StrCat("tensor ", d.table[i].name, ": offset"), d.offsets[i],
+                   layout.tensor[i]);
   }
   for (size_t i = 0; i < d.blobs.size(); ++i) {
     if (d.blobs[i].offset == layout.blob[i]) continue;
-    return Differs(absl::StrCat("blob ", d.blobs[i].name, ": offset"), d.blobs[i].offset, layout.blob[i]);
+    return Differs(absl::StrCat("blob ", d.blobs[i].name, ": offset"), d.blobs[i].offset,
+                   layout.blob[i]);
   }
-  if (file_bytes != layout.file_bytes) return Differs("size of the file", file_bytes, layout.file_bytes);
+  if (file_bytes != layout.file_bytes)
+    return Differs("size of the file", file_bytes, layout.file_bytes);
   return absl::OkStatus();
 }
 
 }  // namespace
 
 absl::StatusOr<Directory> DecodeDirectory(std::string_view bytes, uint64_t file_bytes) {
-  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(), kMaxDepth, kMaxTables);
+  flatbuffers::Verifier verifier(reinterpret_cast<const uint8_t*>(bytes.data()), bytes.size(),
+                                 kMaxDepth, kMaxTables);
   if (!fb::VerifyModelBuffer(verifier)) {
-    return absl::DataLossError(absl::StrCat("the directory of ", bytes.size(), " bytes is not a sound FlatBuffer RILM"));
+    return absl::DataLossError(
+        absl::StrCat("the directory of ", bytes.size(), " bytes is not a sound FlatBuffer RILM"));
   }
   const fb::Model& model = *fb::GetModel(bytes.data());
   RILL_RETURN_IF_ERROR(CheckTag("matrix layout", model.matrix_layout(), kMatrixLayoutTag));

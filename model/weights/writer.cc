@@ -15,7 +15,8 @@
 namespace rill {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "tensor bytes and the header are little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "tensor bytes and the header are little-endian");
 
 absl::Status CheckBlobs(const std::vector<BlobSpec>& blobs) {
   absl::flat_hash_set<std::string> names;
@@ -24,7 +25,8 @@ absl::Status CheckBlobs(const std::vector<BlobSpec>& blobs) {
       return absl::InvalidArgumentError(
           absl::StrCat("blob name of ", blob.name.size(), " bytes, expected 1 to ", kMaxNameBytes));
     }
-    if (!names.insert(blob.name).second) return absl::InvalidArgumentError(absl::StrCat("two blobs named ", blob.name));
+    if (!names.insert(blob.name).second)
+      return absl::InvalidArgumentError(absl::StrCat("two blobs named ", blob.name));
   }
   return absl::OkStatus();
 }
@@ -36,7 +38,8 @@ struct Draft {
 };
 
 // The whole directory but for the tensors' checksums.
-absl::StatusOr<Draft> MakeDraft(const ModelConfig& config, const Recipe& recipe, const std::vector<BlobSpec>& blobs) {
+absl::StatusOr<Draft> MakeDraft(const ModelConfig& config, const Recipe& recipe,
+                                const std::vector<BlobSpec>& blobs) {
   RILL_RETURN_IF_ERROR(Validate(config));
   RILL_RETURN_IF_ERROR(Validate(recipe));
   RILL_RETURN_IF_ERROR(CheckBlobs(blobs));
@@ -49,7 +52,8 @@ absl::StatusOr<Draft> MakeDraft(const ModelConfig& config, const Recipe& recipe,
   d.crcs.resize(d.table.size());
   std::vector<uint64_t> blob_bytes;
   for (const BlobSpec& blob : blobs) {
-    d.blobs.push_back({blob.name, 0, blob.bytes.size(), Crc32c(blob.bytes.data(), blob.bytes.size())});
+    d.blobs.push_back(
+        {blob.name, 0, blob.bytes.size(), Crc32c(blob.bytes.data(), blob.bytes.size())});
     blob_bytes.push_back(blob.bytes.size());
   }
   draft.directory_bytes = EncodeDirectory(d).size();
@@ -79,7 +83,7 @@ std::string EncodeHeader(const std::string& directory, uint64_t file_bytes) {
 struct ModelWriter::Impl {
   Draft draft;
   std::vector<BlobSpec> blobs;
-  std::vector<uint64_t> written;   // bytes of each tensor so far
+  std::vector<uint64_t> written;  // bytes of each tensor so far
   std::unique_ptr<AtomicFile> file;
 
   absl::Status CheckWhole() const;
@@ -89,8 +93,10 @@ struct ModelWriter::Impl {
 ModelWriter::ModelWriter(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 ModelWriter::~ModelWriter() = default;
 
-absl::StatusOr<std::unique_ptr<ModelWriter>> ModelWriter::Create(FileSystem& fs, const std::string& path,
-                                                                 const ModelConfig& config, const Recipe& recipe,
+absl::StatusOr<std::unique_ptr<ModelWriter>> ModelWriter::Create(FileSystem& fs,
+                                                                 const std::string& path,
+                                                                 const ModelConfig& config,
+                                                                 const Recipe& recipe,
                                                                  std::vector<BlobSpec> blobs) {
   auto impl = std::make_unique<Impl>();
   RILL_ASSIGN_OR_RETURN(impl->draft, MakeDraft(config, recipe, blobs));
@@ -104,15 +110,18 @@ const std::vector<TensorSpec>& ModelWriter::table() const { return impl_->draft.
 uint64_t ModelWriter::file_bytes() const { return impl_->draft.layout.file_bytes; }
 
 absl::Status ModelWriter::Write(size_t index, uint64_t offset, const void* bytes, size_t n) {
-  if (impl_->file == nullptr) return absl::FailedPreconditionError("the model file is finished or failed");
+  if (impl_->file == nullptr)
+    return absl::FailedPreconditionError("the model file is finished or failed");
   if (index >= table().size()) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor ", index, " of a table of ", table().size()));
+    return absl::InvalidArgumentError(
+        absl::StrCat("tensor ", index, " of a table of ", table().size()));
   }
   const TensorSpec& spec = table()[index];
   uint64_t& written = impl_->written[index];
   if (offset != written || n > spec.bytes - written) {
-    return absl::InvalidArgumentError(absl::StrCat("tensor ", spec.name, ": part at ", offset, " of ", n,
-                                                   " bytes, expected one at ", written, " that ends by ", spec.bytes));
+    return absl::InvalidArgumentError(absl::StrCat("tensor ", spec.name, ": part at ", offset,
+                                                   " of ", n, " bytes, expected one at ", written,
+                                                   " that ends by ", spec.bytes));
   }
   RILL_RETURN_IF_ERROR(impl_->file->WriteAt(impl_->draft.layout.tensor[index] + offset, bytes, n));
   uint32_t& crc = impl_->draft.directory.crcs[index];
@@ -125,8 +134,8 @@ absl::Status ModelWriter::Impl::CheckWhole() const {
   for (size_t i = 0; i < written.size(); ++i) {
     const TensorSpec& spec = draft.directory.table[i];
     if (written[i] == spec.bytes) continue;
-    return absl::FailedPreconditionError(
-        absl::StrCat("tensor ", spec.name, ": ", written[i], " of ", spec.bytes, " bytes were written"));
+    return absl::FailedPreconditionError(absl::StrCat("tensor ", spec.name, ": ", written[i],
+                                                      " of ", spec.bytes, " bytes were written"));
   }
   return absl::OkStatus();
 }
@@ -134,7 +143,8 @@ absl::Status ModelWriter::Impl::CheckWhole() const {
 // The gaps between records are never written: a file reads as zeros there.
 absl::Status ModelWriter::Impl::WriteMetadata() {
   for (size_t i = 0; i < blobs.size(); ++i) {
-    RILL_RETURN_IF_ERROR(file->WriteAt(draft.layout.blob[i], blobs[i].bytes.data(), blobs[i].bytes.size()));
+    RILL_RETURN_IF_ERROR(
+        file->WriteAt(draft.layout.blob[i], blobs[i].bytes.data(), blobs[i].bytes.size()));
   }
   const std::string directory = EncodeDirectory(draft.directory);
   RILL_RETURN_IF_ERROR(file->WriteAt(kDirectoryOffset, directory.data(), directory.size()));
@@ -143,7 +153,8 @@ absl::Status ModelWriter::Impl::WriteMetadata() {
 }
 
 absl::Status ModelWriter::Finish() {
-  if (impl_->file == nullptr) return absl::FailedPreconditionError("the model file is finished or failed");
+  if (impl_->file == nullptr)
+    return absl::FailedPreconditionError("the model file is finished or failed");
   absl::Status status = impl_->CheckWhole();
   if (status.ok()) status = impl_->WriteMetadata();
   if (status.ok()) status = impl_->file->Commit();

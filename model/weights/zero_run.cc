@@ -12,10 +12,11 @@ absl::Status CheckZeros(const ReadableFile& file, uint64_t begin, uint64_t end) 
   while (begin < end) {
     const size_t n = static_cast<size_t>(std::min<uint64_t>(end - begin, sizeof buffer));
     RILL_RETURN_IF_ERROR(file.ReadAt(begin, buffer, n));
-    const auto* found = std::find_if(buffer, buffer + n, [](unsigned char byte) { return byte != 0; });
+    const auto* found =
+        std::find_if(buffer, buffer + n, [](unsigned char byte) { return byte != 0; });
     if (found != buffer + n) {
-      return absl::DataLossError(
-          absl::StrCat("padding at ", begin + (found - buffer), " holds ", int{*found}, ", expected 0"));
+      return absl::DataLossError(absl::StrCat("padding at ", begin + (found - buffer), " holds ",
+                                              int{*found}, ", expected 0"));
     }
     begin += n;
   }

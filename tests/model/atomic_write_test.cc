@@ -4,7 +4,6 @@
 #include <string>
 #include <vector>
 
-#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_fs.h"
@@ -17,8 +16,6 @@ using test::FaultyFileSystem;
 using test::FileOp;
 using test::LoggedOp;
 using test::MemoryFileSystem;
-using ::testing::ElementsAre;
-using ::testing::HasSubstr;
 
 constexpr char kPath[] = "/d/file";
 
@@ -39,9 +36,9 @@ TEST(AtomicWriteTest, SyncsBeforeRenamingAndTheFolderAfter) {
   EXPECT_EQ(memory.Get(kPath), "content");
   std::vector<FileOp> order;
   for (const LoggedOp& op : fs.Log()) order.push_back(op.kind);
-  EXPECT_THAT(order, ElementsAre(FileOp::kList, FileOp::kCreate, FileOp::kWrite, FileOp::kWrite,
-                                 FileOp::kSync, FileOp::kClose, FileOp::kRename,
-                                 FileOp::kSyncDirectory));
+  EXPECT_EQ(order, (std::vector<FileOp>{FileOp::kList, FileOp::kCreate, FileOp::kWrite,
+                                        FileOp::kWrite, FileOp::kSync, FileOp::kClose,
+                                        FileOp::kRename, FileOp::kSyncDirectory}));
   EXPECT_EQ(fs.Log().back().path, "/d");
 }
 
@@ -60,7 +57,7 @@ TEST(AtomicWriteTest, EveryFailureLeavesOldOrNewAndNoTemp) {
     EXPECT_EQ(status.message(), best_effort ? "" : FaultyFileSystem::kMessage);
     const bool is_new = best_effort || failed.kind == FileOp::kSyncDirectory;
     EXPECT_EQ(memory.Get(kPath), is_new ? "the new content" : "old") << Name(failed.kind);
-    EXPECT_THAT(memory.Paths(), ElementsAre(kPath)) << Name(failed.kind);
+    EXPECT_EQ(memory.Paths(), std::vector<std::string>{kPath}) << Name(failed.kind);
     EXPECT_LE(fs.Count(FileOp::kSync), 1) << "a failed sync is not repeated";
   }
   EXPECT_EQ(operations, 8);
@@ -86,7 +83,7 @@ TEST(AtomicWriteTest, WithoutCommitNothingHappens) {
     EXPECT_EQ((*file)->size(), 3u);
     EXPECT_EQ(memory.Paths().size(), 2u);
   }
-  EXPECT_THAT(memory.Paths(), ElementsAre(kPath));
+  EXPECT_EQ(memory.Paths(), std::vector<std::string>{kPath});
   EXPECT_EQ(memory.Get(kPath), "old");
 }
 
@@ -104,18 +101,17 @@ TEST(AtomicWriteTest, AfterAnErrorOrCommitItIsSpent) {
   ASSERT_TRUE((*second)->Commit().ok());
   EXPECT_TRUE(absl::IsFailedPrecondition((*second)->Append("x", 1)));
   EXPECT_TRUE(absl::IsFailedPrecondition((*second)->Commit()));
-  EXPECT_THAT(memory.Paths(), ElementsAre(kPath));
+  EXPECT_EQ(memory.Paths(), std::vector<std::string>{kPath});
 }
 
 TEST(AtomicWriteTest, RemovesLeftoversOfTheSamePathOnly) {
   MemoryFileSystem memory;
-  const std::vector<std::string> others = {
-      "/d/file.tmp.0123456789abcde",     // too short
-      "/d/file.tmp.0123456789abcdeF",    // not ours: capital
-      "/d/file.tmp.0123456789abcdef0",   // too long
-      "/d/other.tmp.0123456789abcdef",   // of another file
-      "/e/file.tmp.0123456789abcdef",    // in another folder
-      "/d/file.bak"};
+  const std::vector<std::string> others = {"/d/file.tmp.0123456789abcde",    // too short
+                                           "/d/file.tmp.0123456789abcdeF",   // not ours: capital
+                                           "/d/file.tmp.0123456789abcdef0",  // too long
+                                           "/d/other.tmp.0123456789abcdef",  // of another file
+                                           "/e/file.tmp.0123456789abcdef",   // in another folder
+                                           "/d/file.bak"};
   for (const std::string& path : others) memory.Put(path, "keep");
   memory.Put("/d/file.tmp.0123456789abcdef", "stale");
   memory.Put("/d/file.tmp.ffffffffffffffff", "stale");

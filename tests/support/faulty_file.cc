@@ -6,19 +6,32 @@ namespace rill::test {
 
 std::string_view Name(FileOp op) {
   switch (op) {
-    case FileOp::kOpen: return "open";
-    case FileOp::kRead: return "read";
-    case FileOp::kMap: return "map";
-    case FileOp::kCreate: return "create";
-    case FileOp::kUpdate: return "open for update";
-    case FileOp::kWrite: return "write";
-    case FileOp::kTruncate: return "truncate";
-    case FileOp::kSync: return "sync";
-    case FileOp::kClose: return "close";
-    case FileOp::kRename: return "rename";
-    case FileOp::kRemove: return "remove";
-    case FileOp::kSyncDirectory: return "sync directory";
-    case FileOp::kList: return "list";
+    case FileOp::kOpen:
+      return "open";
+    case FileOp::kRead:
+      return "read";
+    case FileOp::kMap:
+      return "map";
+    case FileOp::kCreate:
+      return "create";
+    case FileOp::kUpdate:
+      return "open for update";
+    case FileOp::kWrite:
+      return "write";
+    case FileOp::kTruncate:
+      return "truncate";
+    case FileOp::kSync:
+      return "sync";
+    case FileOp::kClose:
+      return "close";
+    case FileOp::kRename:
+      return "rename";
+    case FileOp::kRemove:
+      return "remove";
+    case FileOp::kSyncDirectory:
+      return "sync directory";
+    case FileOp::kList:
+      return "list";
   }
   return "?";
 }

@@ -18,11 +18,11 @@
 namespace rill::test {
 
 enum class FileOp {
-  kOpen,       // for reading
+  kOpen,  // for reading
   kRead,
   kMap,
   kCreate,
-  kUpdate,     // open for writing in place
+  kUpdate,  // open for writing in place
   kWrite,
   kTruncate,
   kSync,
@@ -37,20 +37,20 @@ std::string_view Name(FileOp op);
 // One operation, logged when it is over.
 struct LoggedOp {
   FileOp kind;
-  std::string path;      // as opened; the folder for kSyncDirectory and kList
-  std::string to;        // kRename
-  int64_t file = -1;     // the file's number; -1 for folders
-  uint64_t offset = 0;   // kRead, kMap, kWrite; the new size for kTruncate
-  uint64_t bytes = 0;    // kRead, kMap, kWrite
-  std::string data;      // kWrite: what reached the inner file system
-  bool failed = false;   // by this wrapper or by the inner file system
+  std::string path;     // as opened; the folder for kSyncDirectory and kList
+  std::string to;       // kRename
+  int64_t file = -1;    // the file's number; -1 for folders
+  uint64_t offset = 0;  // kRead, kMap, kWrite; the new size for kTruncate
+  uint64_t bytes = 0;   // kRead, kMap, kWrite
+  std::string data;     // kWrite: what reached the inner file system
+  bool failed = false;  // by this wrapper or by the inner file system
 };
 
 // What goes wrong. A failed write stores the first half of its bytes, a failed read fills the first
 // half of its target (both as a full disk or a shrunk file would), a failed close closes; any other
 // failed operation does nothing.
 struct Fault {
-  int64_t at = -1;       // number of the operation, from 0; -1: none
+  int64_t at = -1;  // number of the operation, from 0; -1: none
   absl::StatusCode code = absl::StatusCode::kUnavailable;
   bool forever = false;  // and every later operation too
 };
@@ -61,10 +61,10 @@ class FaultyFileSystem : public FileSystem {  // Thread-safe.
 
   explicit FaultyFileSystem(FileSystem& inner, Fault fault = {}) : inner_(inner), fault_(fault) {}
 
-  int64_t operations() const;                 // started so far
+  int64_t operations() const;  // started so far
   int64_t Count(FileOp kind) const;
   std::vector<LoggedOp> Log() const;
-  void SetFault(Fault fault);                 // `at` counts from the beginning of this object
+  void SetFault(Fault fault);  // `at` counts from the beginning of this object
 
   absl::StatusOr<std::unique_ptr<ReadableFile>> OpenForReading(const std::string& path) override;
   absl::StatusOr<std::unique_ptr<WritableFile>> CreateNew(const std::string& path) override;
@@ -81,7 +81,7 @@ class FaultyFileSystem : public FileSystem {  // Thread-safe.
  private:
   friend class FaultyReader;
   friend class FaultyWriter;
-  absl::Status Begin();                       // counts; not ok when this operation is to fail
+  absl::Status Begin();  // counts; not ok when this operation is to fail
   absl::Status End(LoggedOp op, absl::Status status);
   int64_t NumberOf(const std::string& path, bool is_new);
 
@@ -90,7 +90,7 @@ class FaultyFileSystem : public FileSystem {  // Thread-safe.
   Fault fault_;
   int64_t started_ = 0;
   int64_t files_ = 0;
-  std::map<std::string, int64_t> number_;     // of the file under each path
+  std::map<std::string, int64_t> number_;  // of the file under each path
   std::vector<LoggedOp> log_;
 };
 
