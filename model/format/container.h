@@ -1,10 +1,11 @@
 // model/format/container.h — the fixed part of a *.rill file and every limit on it. Byte format:
 // docs/FORMATS.md.
 //
-//   file      := header directory zeros* record*            tiles exactly: no gap but zero padding,
-//   no overlap, no tail header    := 4096 bytes, see FileHeader, the rest zero directory :=
-//   FlatBuffer "RILM" (model/format/model.fbs), at offset 4096, padded with zeros to 64 KiB record
-//   := a tensor or a blob, in ascending order, at its alignment, padding before it zero
+//   file      := header directory zeros* record*    tiles exactly: no gap but zero padding, no
+//                                                   overlap, no tail
+//   header    := 4096 bytes, see FileHeader, the rest zero
+//   directory := FlatBuffer "RILM" (model.fbs) at offset 4096, padded with zeros to 64 KiB
+//   record    := a tensor or a blob, in the directory's order, at its alignment
 #pragma once
 
 #include <cstdint>

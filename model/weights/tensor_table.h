@@ -57,9 +57,9 @@ struct TensorSpec {
   std::string name;
   Role role;
   WeightFormat format;  // f32 for vectors
-  int64_t rows,
-      cols;  // a vector [n] is rows 1, cols n; an expert record has rows = width, cols = hidden
-             // (conv_* and dt_bias keep their two dimensions and have the role of a vector)
+  // A vector [n] is rows 1, cols n (conv_* and dt_bias keep their two dimensions); an expert
+  // record has rows = width, cols = hidden.
+  int64_t rows, cols;
   uint64_t bytes;      // in memory and in the file: MatrixBytes, or MakeExpertLayout().bytes
   uint64_t alignment;  // in the file: 64, or 64 KiB for expert records
 };
