@@ -85,7 +85,7 @@ RILL_INLINE float Largest(Vec a) {
 
 // In two factors, each a normal number: the first product is exact, the second rounds once.
 RILL_INLINE float TimesPow2(float a, float n) {
-  const int whole = static_cast<int>(n), half = whole >> 1;
+  const int whole = n == n ? static_cast<int>(n) : 0, half = whole >> 1;  // a is NaN where n is
   return a * FromBits(static_cast<uint32_t>(half + 127) << 23) *
          FromBits(static_cast<uint32_t>(whole - half + 127) << 23);
 }
