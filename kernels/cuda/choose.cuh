@@ -30,7 +30,7 @@ __device__ inline float WarpMax(float x) {
 
 // logits -> s, in place.
 __device__ inline void Activate(const Choice& choice, float* s) {
-  const int lane = threadIdx.x % kWarp;
+  const int lane = ThreadId() % kWarp;
   if (choice.activation == RouterActivation::kSigmoid) {
     for (int e = lane; e < choice.n_experts; e += kWarp) s[e] = Sigmoid(s[e]);
     return;
@@ -70,7 +70,7 @@ __device__ inline bool GroupAllowed(const Choice& choice, const float* group_sco
 // One whole warp. `s` [E] holds logits and becomes the scores; ids and weights [top_k] are written; all three may lie in shared or
 // device memory. `shared` holds ChooseFloats().
 __device__ inline void Choose(const Choice& choice, const float* bias, float* s, int* ids, float* weights, float* shared) {
-  const int lane = threadIdx.x % kWarp, E = choice.n_experts, group_size = E / choice.n_groups;
+  const int lane = ThreadId() % kWarp, E = choice.n_experts, group_size = E / choice.n_groups;
   float* c = shared;
   float* group_score = shared + E;
   uint32_t* key = reinterpret_cast<uint32_t*>(c);

@@ -11,38 +11,47 @@
 namespace rill::cuda {
 namespace {
 
-__global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams p) {
+// The phases' view of layer i. The base is opaque: see OpaqueZero().
+__device__ __forceinline__ Step StepOf(char* memory, int i) {
+  char* base = memory + OpaqueZero();
+  StepShared& shared = *reinterpret_cast<StepShared*>(base);
+  return {shared.params, shared.layer[i % 2], shared, base + AlignUp(sizeof(StepShared), 128)};
+}
+
+__global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
   extern __shared__ __align__(128) char memory[];
-  StepShared& shared = *reinterpret_cast<StepShared*>(memory);
-  char* phase_memory = memory + AlignUp(sizeof(StepShared), 128);
-  GridBarrier barrier(p.barrier, p.barrier_base);
-  LoadLayer(p.layers, &shared.layer[0]);
-  __syncthreads();
-  for (int i = 0; i < p.n_layers; ++i) {
-    const Step s = {p, shared.layer[i % 2], shared, phase_memory};
+  {
+    StepShared& shared = *reinterpret_cast<StepShared*>(memory);
+    LoadParams(params, &shared.params);
+    StartLoad(params.layers, &shared.layer[0]);
+    FinishLoads();
+    __syncthreads();
+  }
+  GridBarrier barrier(params.barrier, params.barrier_base);
+  InputsPhase inputs;
+  inputs.Start(StepOf(memory, 0));
+  for (int i = 0; i < params.n_layers; ++i) {
+    const Step s = StepOf(memory, i);
+    const bool more = i + 1 < params.n_layers;
     const Staged x = i == 0 ? StageEmbedding(s) : StageHidden(s, s.l.input_norm);
-    ProjectInputs(s, x);
-    barrier.Sync([&] {
-      Prefetch(s.l.is_kda ? s.l.kda.f_b : s.l.mla.kv_b);
-      if (s.l.is_kda) Prefetch(s.l.kda.g_b);
-      Prefetch(s.l.o);
-      Prefetch(s.l.glu.gate);
-      Prefetch(s.l.glu.up);
-    });
+    inputs.Finish(s, x);
     if (s.l.is_kda) MixKda(s, barrier);
     else MixMla(s, barrier);
-    barrier.Sync([] {});
-    const Staged y = StageHidden(s, s.l.post_norm);
-    if (i + 1 < p.n_layers) LoadLayer(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
-    if (s.l.is_moe) FeedExperts(s, y, barrier);
-    else FeedDense(s, y, barrier);
+    if (more) StartLoad(params.layers + i + 1, &s.shared.layer[(i + 1) % 2]);
+    if (s.l.is_moe) FeedExperts(s, barrier);
+    else FeedDense(s, barrier);
+    if (!more) break;
+    FinishLoads();
     barrier.Sync([&] {
-      if (i + 1 == p.n_layers) return;
-      const StepInputs& next = shared.layer[(i + 1) % 2].inputs;
-      for (int j = 0; j < next.count; ++j) Prefetch(next.weight[j]);
+      const Step next = StepOf(memory, i + 1);
+      inputs.Start(next);
+      for (int j = 0; j < next.l.inputs.count; ++j) Prefetch(next.l.inputs.weight[j]);
     });
   }
-  Head({p, shared.layer[0], shared, phase_memory});
+  HeadPhase head;
+  const Step s = StepOf(memory, 0);
+  barrier.Sync([&] { head.Start(s); });
+  head.Finish(s);
 }
 
 constexpr uint64_t kBarrierBytes = 256;  // alone on its cache lines

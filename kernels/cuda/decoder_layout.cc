@@ -1,6 +1,7 @@
 #include "kernels/cuda/decoder_layout.h"
 
 #include <algorithm>
+#include <initializer_list>
 
 #include "kernels/base/checked.h"
 #include "kernels/base/status.h"
@@ -39,11 +40,25 @@ int64_t Projected(const LayerWeights& w) {
   return 3 * AlignUp(C, kAlign) + 2 * AlignUp(w.kda.gate_rank, kAlign) + AlignUp(w.kda.heads, kAlign);
 }
 
-void AddInput(StepInputs& inputs, const MatrixView& m) {
+void AddInput(StepInputs& inputs, const MatrixView& m, int role) {
   const int i = inputs.count++;
+  const bool q4 = m.format == WeightFormat::kQ4;
+  const bool first = i == 0 || (q4 && i == inputs.plain);
   inputs.weight[i] = m;
   inputs.offset[i] = i == 0 ? 0 : inputs.offset[i - 1] + static_cast<int>(AlignUp(inputs.weight[i - 1].rows, kAlign));
-  inputs.end[i] = (i == 0 ? 0 : inputs.end[i - 1]) + static_cast<int>(CeilDiv(m.rows, 2));
+  inputs.end[i] = (first ? 0 : inputs.end[i - 1]) + static_cast<int>(q4 ? CeilDiv(m.rows, 2) : m.rows);
+  inputs.at[role] = inputs.offset[i];
+  inputs.plain += !q4;
+}
+
+void AddInputs(StepInputs& inputs, std::initializer_list<const MatrixView*> by_role) {
+  for (const bool q4 : {false, true}) {
+    int role = 0;
+    for (const MatrixView* m : by_role) {
+      if ((m->format == WeightFormat::kQ4) == q4) AddInput(inputs, *m, role);
+      ++role;
+    }
+  }
 }
 
 StepKda MakeKda(const KdaWeights& w, const DecoderLayerState& state) {
@@ -85,6 +100,7 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
     grow(s.projected, Projected(w));
     if (w.is_kda) {
       grow(s.mixed, w.kda.heads * w.kda.head_dim);
+      grow(s.mixed_groups, w.kda.heads * w.kda.head_dim / kGroup * (kStagedGroupBytes / 4));
       grow(s.squares, w.kda.heads * (w.kda.head_dim / kStepSlice));
     } else {
       const MlaShape& shape = w.mla.shape;
@@ -95,6 +111,7 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
     if (w.is_moe) {
       grow(s.logits, w.moe.router.rows);
       grow(s.activated, w.moe.top_k * w.moe.experts.width + w.moe.shared.width);
+      grow(s.activated_groups, w.moe.top_k * GroupsPerRow(w.moe.experts.width) * (kStagedGroupBytes / 4));
     } else {
       grow(s.activated, w.dense.width);
     }
@@ -103,7 +120,8 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
 }
 
 uint64_t ScratchBytes(const ScratchSizes& s) {
-  return sizeof(float) * (s.x + s.projected + s.mixed + s.squares + s.logits + s.activated + s.absorbed + s.partials);
+  return sizeof(float) * (s.x + s.projected + s.mixed + s.squares + s.logits + s.activated + s.mixed_groups +
+                          s.activated_groups + s.absorbed + s.partials);
 }
 
 StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
@@ -116,6 +134,7 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
   StepScratch scratch = {};
   scratch.x = take(s.x), scratch.projected = take(s.projected), scratch.mixed = take(s.mixed);
   scratch.squares = take(s.squares), scratch.logits = take(s.logits), scratch.activated = take(s.activated);
+  scratch.mixed_groups = take(s.mixed_groups), scratch.activated_groups = take(s.activated_groups);
   scratch.absorbed = take(s.absorbed), scratch.partials = take(s.partials);
   return scratch;
 }
@@ -125,12 +144,11 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state) {
   l.is_kda = w.is_kda, l.is_moe = w.is_moe;
   l.input_norm = w.input_norm.f32(), l.post_norm = w.post_norm.f32();
   if (w.is_kda) {
-    for (const MatrixView* m : {&w.kda.q, &w.kda.k, &w.kda.v, &w.kda.f_a, &w.kda.g_a, &w.kda.b}) AddInput(l.inputs, *m);
+    AddInputs(l.inputs, {&w.kda.q, &w.kda.k, &w.kda.v, &w.kda.f_a, &w.kda.g_a, &w.kda.b});
     l.o = w.kda.o;
     l.kda = MakeKda(w.kda, state);
   } else {
-    AddInput(l.inputs, w.mla.q);
-    AddInput(l.inputs, w.mla.kv_a);
+    AddInputs(l.inputs, {&w.mla.q, &w.mla.kv_a});
     l.o = w.mla.o;
     l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache};
   }

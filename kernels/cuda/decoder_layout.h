@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/staged_layout.h"
 #include "kernels/device/buffer.h"
 #include "kernels/ops/fused_decoder.h"
 
@@ -47,12 +48,16 @@ struct StepMoe {
   ExpertsView experts;
 };
 
-// The matrices that meet the layer's normed input, one after the other in the projection vector.
+// The matrices that meet the layer's normed input: `plain` of them in formats other than q4, then those in q4.
 struct StepInputs {
   MatrixView weight[kMaxInputs];
   int offset[kMaxInputs];   // in the projection vector
-  int end[kMaxInputs];      // row pairs up to and with this matrix
-  int count;
+  int end[kMaxInputs];      // plain: rows up to and with this matrix; q4: pairs of rows, counted anew
+  int count, plain;
+  int at[kMaxInputs];       // offsets by role: q, k, v, f_a, g_a, b, or q, kv_a
+
+  RILL_HOST_DEVICE int plain_rows() const { return plain == 0 ? 0 : end[plain - 1]; }
+  RILL_HOST_DEVICE int q4_pairs() const { return count == plain ? 0 : end[count - 1]; }
 };
 
 struct alignas(16) StepLayer {
@@ -75,6 +80,8 @@ struct StepScratch {
   float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
   float* logits;     // [E] of the router
   float* activated;  // [top_k, width], then the shared expert's, or the dense block's
+  float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots
+  float* activated_groups;  // [top_k] experts' activations as integer groups
   float* absorbed;   // [H, R]
   float* partials;   // [kMaxSlots, H, R + 2]
 };
@@ -97,7 +104,7 @@ struct StepParams {
 
 // Sizes in floats.
 struct ScratchSizes {
-  uint64_t x, projected, mixed, squares, logits, activated, absorbed, partials;
+  uint64_t x, projected, mixed, squares, logits, activated, mixed_groups, activated_groups, absorbed, partials;
 };
 
 // Unimplemented names the first property of the spec that the fused step does not cover.

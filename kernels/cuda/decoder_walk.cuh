@@ -12,12 +12,12 @@ class GridBarrier {
  public:
   __device__ GridBarrier(unsigned* arrivals, unsigned base) : arrivals_(arrivals), target_(base) {}
   __device__ void Arrive() {
-    target_ += gridDim.x;
+    target_ += GridSize();
     __syncthreads();
-    if (threadIdx.x == 0) asm volatile("fence.acq_rel.gpu; red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
+    if (ThreadId() == 0) asm volatile("fence.acq_rel.gpu; red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
   }
   __device__ void Wait() {
-    if (threadIdx.x == 0) {
+    if (ThreadId() == 0) {
       unsigned seen;
       do {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals_) : "memory");
@@ -38,15 +38,27 @@ class GridBarrier {
   unsigned target_;
 };
 
-__device__ inline void LoadLayer(const StepLayer* from, StepLayer* to) {
-  constexpr int kPieces = sizeof(StepLayer) / sizeof(uint4);
-  for (int i = threadIdx.x; i < kPieces; i += kStepThreads) {
-    reinterpret_cast<uint4*>(to)[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
+// The kernel's parameters come to shared memory, where functions that are not inlined reach them cheaply.
+__device__ inline void LoadParams(const StepParams& from, StepParams* to) {
+  static_assert(sizeof(StepParams) % 8 == 0);
+  for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
+    reinterpret_cast<uint64_t*>(to)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
   }
 }
 
+// Starts the copy of a layer's struct; FinishLoads() and a barrier later it is there.
+__device__ inline void StartLoad(const StepLayer* from, StepLayer* to) {
+  constexpr int kPieces = sizeof(StepLayer) / 16;
+  for (int i = ThreadId(); i < kPieces; i += kStepThreads) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SharedAddress(reinterpret_cast<char*>(to) + 16 * i)),
+                 "l"(reinterpret_cast<const char*>(from) + 16 * i) : "memory");
+  }
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+__device__ inline void FinishLoads() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
+
 // The normed residual stream at the start of the phase memory.
-__device__ inline Staged StageHidden(const Step& s, const float* weight) {
+__device__ __forceinline__ Staged StageHidden(const Step& s, const float* weight) {
   const Staged x = s.Place(s.memory, s.p.hidden);
   StageNorm(x, s.p.hidden, weight, s.p.norm_eps, s.shared.scratch, [&](int i) { return LoadShared(s.p.scratch.x + i); });
   __syncthreads();
@@ -54,88 +66,120 @@ __device__ inline Staged StageHidden(const Step& s, const float* weight) {
 }
 
 // The first layer's input is a row of the embedding; one block keeps it as the residual stream.
-__device__ inline Staged StageEmbedding(const Step& s) {
+__device__ __forceinline__ Staged StageEmbedding(const Step& s) {
   const Staged x = s.Place(s.memory, s.p.hidden);
   StageNorm(x, s.p.hidden, s.l.input_norm, s.p.norm_eps, s.shared.scratch, [&](int i) {
     const float value = WeightAt(s.p.embedding, s.p.token, i);
-    if (blockIdx.x == 0) s.p.scratch.x[i] = value;
+    if (BlockId() == 0) s.p.scratch.x[i] = value;
     return value;
   });
   __syncthreads();
   return x;
 }
 
-__device__ inline void MixKda(const Step& s, GridBarrier& barrier) {
-  KdaMix(s);
-  barrier.Sync([&] { Prefetch(s.l.moe.router); });
+// From the projected inputs (of this block; a barrier is still to come) to the mixer's output added to the residual stream.
+__device__ __forceinline__ void MixKda(const Step& s, GridBarrier& barrier) {
+  barrier.Arrive();
+  KdaLoads loads = LoadSlice(s, BlockId());
+  Prefetch(s.l.o);
+  Prefetch(s.l.glu.gate);
+  Prefetch(s.l.glu.up);
+  Prefetch(s.l.moe.router);
+  barrier.Wait();
+  KdaMix(s, loads);
+  OutputPhase output;
+  barrier.Sync([&] { output.Start(s, s.l.o); });
   const Staged y = s.Place(s.memory, s.l.kda.C);
   StageHeads(s, y);
   __syncthreads();
-  ProjectOutput(s, s.l.o, y);
+  output.Finish(s, s.l.o, y);
   AdvanceTails(s);
 }
 
-__device__ inline void MixMla(const Step& s, GridBarrier& barrier) {
+__device__ __forceinline__ void MixMla(const Step& s, GridBarrier& barrier) {
   const MlaTask a = TaskOf(s);
+  barrier.Sync([&] {
+    Prefetch(s.l.mla.kv_b);
+    Prefetch(s.l.o);
+    Prefetch(s.l.glu.gate);
+    Prefetch(s.l.glu.up);
+    Prefetch(s.l.moe.router);
+  });
   MlaAbsorb(s, a);
-  barrier.Sync([&] { Prefetch(s.l.moe.router); });
+  barrier.Sync([] {});
   MlaAttend(s, a);
   barrier.Sync([] {});
   MlaExpand(s, a);
-  barrier.Sync([] {});
+  OutputPhase output;
+  barrier.Sync([&] { output.Start(s, s.l.o); });
   const int n = a.H * a.V;
   const Staged y = s.Place(s.memory, n);
   Stage(y, n, [&](int i) { return LoadShared(s.p.scratch.mixed + i); });
   __syncthreads();
-  ProjectOutput(s, s.l.o, y);
+  output.Finish(s, s.l.o, y);
 }
 
-__device__ inline void FeedExperts(const Step& s, const Staged& x, GridBarrier& barrier) {
-  RouteAndShare(s, x);
-  barrier.Sync([] {});
-  ChooseExperts(s, s.memory + s.p.staged_bytes);
+// Both end without the barrier behind the block, so that the next layer's weights can be asked for in front of it.
+__device__ __forceinline__ void FeedExperts(const Step& s, GridBarrier& barrier) {
+  RoutePhase route;
+  QuickChoice quick;
+  barrier.Sync([&] { route.Start(s); });
+  const Staged x = StageHidden(s, s.l.post_norm);
+  route.Finish(s, x);
+  barrier.Sync([&] { quick.Load(s.l.moe); });
+  ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
   ExpertGlu(s, x);  // still staged
-  barrier.Sync([&] { PrefetchDown(s); });
-  ExpertDown(s);
+  DownPhase down;
+  barrier.Sync([&] {
+    down.Start(s);
+    PrefetchDown(s);
+  });
+  down.Finish(s);
 }
 
-__device__ inline void FeedDense(const Step& s, const Staged& x, GridBarrier& barrier) {
-  GluRows(s, s.l.glu, x, s.first_unit(), s.p.scratch.activated);
-  barrier.Sync([&] { Prefetch(s.l.glu.down); });
+__device__ __forceinline__ void FeedDense(const Step& s, GridBarrier& barrier) {
+  GluPhase glu;
+  barrier.Sync([&] { glu.Start(s, s.first_unit()); });
+  const Staged x = StageHidden(s, s.l.post_norm);
+  glu.Finish(s, x, s.first_unit(), s.p.scratch.activated);
+  OutputPhase output;
+  barrier.Sync([&] {
+    output.Start(s, s.l.glu.down);
+    Prefetch(s.l.glu.down);
+  });
   const int width = static_cast<int>(s.l.glu.width);
   const Staged y = s.Place(s.memory, width);
   Stage(y, width, [&](int i) { return LoadShared(s.p.scratch.activated + i); });
   __syncthreads();
-  ProjectOutput(s, s.l.glu.down, y);
+  output.Finish(s, s.l.glu.down, y);
 }
 
-// Logits: four rows a warp, two of them by the same lanes, so that every staged group is read once for both.
-__device__ inline void Head(const Step& s) {
-  const MatrixView& m = s.p.lm_head;
-  Staged x = PlaceStaged(s.memory, s.p.hidden);
-  if (IsQuantized(m.format)) x.f = nullptr;
-  else x.q = nullptr;
-  StageNorm(x, s.p.hidden, s.p.final_norm, s.p.norm_eps, s.shared.scratch, [&](int i) { return LoadShared(s.p.scratch.x + i); });
-  __syncthreads();
-  const int rows = static_cast<int>(m.rows), units = (rows + 3) / 4;
-  for (int unit = s.first_unit(); unit < units; unit += s.unit_stride()) {
-    const int row = 4 * unit + threadIdx.x % kWarp / kLanes * 2;
-    const int at[2] = {min(row, rows - 1), min(row + 1, rows - 1)};
-    float sum[2] = {0, 0};
-    if (m.format == WeightFormat::kQ4) {
-      const MatrixView* const both[2] = {&m, &m};
-      DotQ4<2, kLanes>(both, at, x, threadIdx.x % kLanes, sum);
-      sum[0] = LaneSum<kLanes>(sum[0]);
-      sum[1] = LaneSum<kLanes>(sum[1]);
-    } else {
-      sum[0] = RowDot(m, at[0], x);
-      sum[1] = RowDot(m, at[1], x);
-    }
-    if (threadIdx.x % kLanes < 2 && row + threadIdx.x % kLanes < rows) {
-      s.p.logits[row + threadIdx.x % kLanes] = threadIdx.x % kLanes == 0 ? sum[0] : sum[1];
-    }
+// Logits, two rows a warp.
+struct HeadPhase {
+  Q4Stream<kLanes, 1> stream;
+
+  __device__ __forceinline__ void Start(const Step& s) {
+    const MatrixView& m = s.p.lm_head;
+    stream.Start(s.first_unit(), m.format == WeightFormat::kQ4 ? (static_cast<int>(m.rows) + 1) / 2 : 0, s.unit_stride(), s.p.hidden, OutputPhase::RowAt(m));
   }
-}
+  __device__ __forceinline__ void Finish(const Step& s) {
+    const MatrixView& m = s.p.lm_head;
+    Staged x = PlaceStaged(s.memory, s.p.hidden);
+    if (IsQuantized(m.format)) x.f = nullptr;
+    else x.q = nullptr;
+    StageNorm(x, s.p.hidden, s.p.final_norm, s.p.norm_eps, s.shared.scratch, [&](int i) { return LoadShared(s.p.scratch.x + i); });
+    __syncthreads();
+    const int rows = static_cast<int>(m.rows);
+    float* logits = s.p.logits;
+    const auto write = [&](int unit, float y) {
+      const int row = 2 * unit + OutputPhase::LaneRow();
+      if (row < rows && ThreadId() % kLanes == 0) logits[row] = y;
+    };
+    stream.Run(x, OutputPhase::RowAt(m), [&](int unit, const float (&sums)[1]) { write(unit, sums[0]); });
+    if (m.format == WeightFormat::kQ4) return;
+    for (int unit = s.first_unit(); 2 * unit < rows; unit += s.unit_stride()) write(unit, RowDot(m, min(2 * unit + OutputPhase::LaneRow(), rows - 1), x));
+  }
+};
 
 // Shared memory of the largest phase.
 inline size_t PhaseBytes(const DecoderSpec& spec, int stages) {

@@ -70,42 +70,112 @@ __device__ inline float Q8Group(uint4 first, uint4 second, const GroupInts& x) {
   return x.scale * static_cast<float>(hi * 256 + lo);  // 32 * 127 * 32512 at most: far from 2^31
 }
 
-// R rows of a q4 matrix that meet the same activations; `row[r]` of `m[r]`. Adds this lane's share to sum[r].
-template <int R, int lanes>
-__device__ inline void DotQ4(const MatrixView* const (&m)[R], const int (&row)[R], const Staged& x, int sub,
-                             float (&sum)[R]) {
-  constexpr int kInFlight = R == 1 ? 8 : 5;
-  const int groups = static_cast<int>(GroupsPerRow(m[0]->cols));
-  const uint4* values[R];
-  int64_t scale_row[R];
+// One row of a q4 matrix.
+struct Q4Row {
+  const uint4* values;
+  const uint16_t* scales;
+};
+
+__device__ inline Q4Row Q4RowOf(const MatrixView& m, int row) {
+  const int64_t first = row * GroupsPerRow(m.cols);
+  return {static_cast<const uint4*>(m.values) + first, static_cast<const uint16_t*>(m.scales) + first};
+}
+
+// What a lane has in flight of kRows rows: kRounds of its groups each, from chunk * lanes * kRounds on. Groups behind the row's end
+// are zeros with scale zero, so that the arithmetic needs no branch.
+template <int kRows, int kRounds>
+struct Q4Chunk {
+  uint4 w[kRows][kRounds];
+  uint16_t s[kRows][kRounds];
+};
+
+template <int lanes, int kRows, int kRounds>
+__device__ __forceinline__ void LoadChunk(const Q4Row& row, int groups, int chunk, int sub, int r, Q4Chunk<kRows, kRounds>& c) {
 #pragma unroll
-  for (int r = 0; r < R; ++r) {
-    scale_row[r] = static_cast<int64_t>(row[r]) * groups;
-    values[r] = static_cast<const uint4*>(m[r]->values) + scale_row[r];
+  for (int u = 0; u < kRounds; ++u) {
+    const int group = (chunk * kRounds + u) * lanes + sub;
+    c.w[r][u] = LoadWeights(row.values + group, group < groups);
+    c.s[r][u] = LoadScaleBits(row.scales + group, group < groups);
   }
-  for (int first = 0; first < groups; first += lanes * kInFlight) {
-    uint4 w[R][kInFlight];
-    float s[R][kInFlight];
+}
+
+template <int lanes, int kRows, int kRounds>
+__device__ __forceinline__ void ChunkDot(const Q4Chunk<kRows, kRounds>& c, int groups, int chunk, int sub, const Staged& x,
+                                         float (&sums)[kRows]) {
 #pragma unroll
-    for (int u = 0; u < kInFlight; ++u) {
-      const int group = first + u * lanes + sub;
+  for (int u = 0; u < kRounds; ++u) {
+    const int group = min((chunk * kRounds + u) * lanes + sub, groups - 1);
+    const GroupInts ints = ReadGroup(x, group);
 #pragma unroll
-      for (int r = 0; r < R; ++r) {
-        if (group < groups) {
-          w[r][u] = LoadWeights(values[r] + group);
-          s[r][u] = LoadScale(m[r]->scales, scale_row[r] + group);
-        }
+    for (int r = 0; r < kRows; ++r) sums[r] = fmaf(HalfToFloat(c.s[r][u]), Q4Group(c.w[r][u], ints), sums[r]);
+  }
+}
+
+// A warp's stream of q4 rows: units first, first + stride, ... below end. A unit is kRows rows of this lane's sub-warp that meet the
+// staged activations together, row(unit, r). Start() asks for the first chunk: weights wait for nobody, so a phase starts
+// its stream before the barrier that its activations must wait for. In Run(), while one chunk is multiplied the next is on its
+// way, also across units; done(unit, sums) has the finished products in every lane.
+template <int lanes, int kRows>
+class Q4Stream {
+ public:
+  template <typename RowAt>
+  __device__ __forceinline__ void Start(int first, int end, int stride, int cols, RowAt row) {
+    unit_ = first, end_ = end, stride_ = stride;
+    groups_ = static_cast<int>(GroupsPerRow(cols));
+    now_ = {};
+    if (unit_ < end_) Load(unit_, 0, row, now_);
+  }
+
+  template <typename RowAt, typename Done>
+  __device__ __forceinline__ void Run(const Staged& x, RowAt row, Done done) {
+    const int chunks = (groups_ + lanes * kRounds - 1) / (lanes * kRounds), sub = ThreadId() % lanes;
+    Q4Chunk<kRows, kRounds> next = {};
+    int unit = unit_, chunk = 0;
+    float sums[kRows] = {};
+    while (unit < end_) {
+      const bool last = chunk + 1 == chunks;
+      const int next_unit = last ? unit + stride_ : unit, next_chunk = last ? 0 : chunk + 1;
+      if (next_unit < end_) Load(next_unit, next_chunk, row, next);
+      ChunkDot<lanes>(now_, groups_, chunk, sub, x, sums);
+      if (last) {
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) sums[r] = LaneSum<lanes>(sums[r]);
+        done(unit, sums);
+#pragma unroll
+        for (int r = 0; r < kRows; ++r) sums[r] = 0;
       }
-    }
-#pragma unroll
-    for (int u = 0; u < kInFlight; ++u) {
-      const int group = first + u * lanes + sub;
-      if (group >= groups) break;
-      const GroupInts ints = ReadGroup(x, group);
-#pragma unroll
-      for (int r = 0; r < R; ++r) sum[r] += s[r][u] * Q4Group(w[r][u], ints);
+      now_ = next;
+      unit = next_unit;
+      chunk = next_chunk;
     }
   }
+
+ private:
+  static constexpr int kRounds = kRows == 1 ? 5 : 3;  // 16 lanes x 5 cover the 72 groups of 2304 inputs
+
+  template <typename RowAt>
+  __device__ __forceinline__ void Load(int unit, int chunk, RowAt row, Q4Chunk<kRows, kRounds>& c) {
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) LoadChunk<lanes>(row(unit, r), groups_, chunk, ThreadId() % lanes, r, c);
+  }
+
+  Q4Chunk<kRows, kRounds> now_;
+  int unit_, end_, stride_, groups_;
+};
+
+// One row, without a stream around it.
+template <int lanes>
+__device__ inline float DotQ4(const MatrixView& m, int row, const Staged& x, int sub) {
+  constexpr int kRounds = 5;
+  const int groups = static_cast<int>(GroupsPerRow(m.cols));
+  const Q4Row at = Q4RowOf(m, row);
+  float sum[1] = {0};
+  for (int chunk = 0; chunk * lanes * kRounds < groups; ++chunk) {
+    Q4Chunk<1, kRounds> c;
+    LoadChunk<lanes>(at, groups, chunk, sub, 0, c);
+    ChunkDot<lanes>(c, groups, chunk, sub, x, sum);
+  }
+  return sum[0];
 }
 
 template <int lanes>
@@ -121,11 +191,9 @@ __device__ inline float DotQ8(const MatrixView& m, int row, const Staged& x, int
 #pragma unroll
     for (int u = 0; u < kInFlight; ++u) {
       const int group = first + u * lanes + sub;
-      if (group < groups) {
-        a[u] = LoadWeights(values + 2 * group);
-        b[u] = LoadWeights(values + 2 * group + 1);
-        s[u] = LoadScale(m.scales, scale_row + group);
-      }
+      a[u] = LoadWeights(values + 2 * group, group < groups);
+      b[u] = LoadWeights(values + 2 * group + 1, group < groups);
+      s[u] = HalfToFloat(LoadScaleBits(static_cast<const uint16_t*>(m.scales) + scale_row + group, group < groups));
     }
 #pragma unroll
     for (int u = 0; u < kInFlight; ++u) {
@@ -156,7 +224,7 @@ __device__ inline float DotBf16(const MatrixView& m, int row, const Staged& x, i
     for (int i = sub; i < K; i += lanes) sum = fmaf(ToFloat(values[i]), x.f[i], sum);
     return sum;
   }
-  constexpr int kInFlight = 4;
+  constexpr int kInFlight = 9;
   const int chunks = K / 8;
   const float4* f = reinterpret_cast<const float4*>(x.f);
   for (int first = 0; first < chunks; first += lanes * kInFlight) {
@@ -164,7 +232,7 @@ __device__ inline float DotBf16(const MatrixView& m, int row, const Staged& x, i
 #pragma unroll
     for (int u = 0; u < kInFlight; ++u) {
       const int chunk = first + u * lanes + sub;
-      if (chunk < chunks) w[u] = LoadWeights(values + 8 * chunk);
+      w[u] = LoadWeights(values + 8 * chunk, chunk < chunks);
     }
 #pragma unroll
     for (int u = 0; u < kInFlight; ++u) {
@@ -187,17 +255,10 @@ __device__ inline float DotF32(const MatrixView& m, int row, const Staged& x, in
 // Row `row` of `m` times x, whole, in every lane of the row's `lanes` lanes. All lanes of the warp take part.
 template <int lanes = kLanes>
 __device__ inline float RowDot(const MatrixView& m, int row, const Staged& x) {
-  const int sub = threadIdx.x % lanes;
+  const int sub = ThreadId() % lanes;
   float sum = 0;
   switch (m.format) {
-    case WeightFormat::kQ4: {
-      const MatrixView* const ms[1] = {&m};
-      const int rows[1] = {row};
-      float sums[1] = {0};
-      DotQ4<1, lanes>(ms, rows, x, sub, sums);
-      sum = sums[0];
-      break;
-    }
+    case WeightFormat::kQ4: sum = DotQ4<lanes>(m, row, x, sub); break;
     case WeightFormat::kQ8: sum = DotQ8<lanes>(m, row, x, sub); break;
     case WeightFormat::kBf16: sum = DotBf16<lanes>(m, row, x, sub); break;
     case WeightFormat::kF32: sum = DotF32<lanes>(m, row, x, sub); break;
@@ -208,15 +269,8 @@ __device__ inline float RowDot(const MatrixView& m, int row, const Staged& x) {
 // silu(gate . x) * (up . x) for one row of each.
 template <int lanes = kLanes>
 __device__ inline float GluDot(const MatrixView& gate, const MatrixView& up, int row, const Staged& x) {
-  if (gate.format != WeightFormat::kQ4 || up.format != WeightFormat::kQ4) {
-    const float g = RowDot<lanes>(gate, row, x);
-    return Silu(g) * RowDot<lanes>(up, row, x);
-  }
-  const MatrixView* const ms[2] = {&gate, &up};
-  const int rows[2] = {row, row};
-  float sums[2] = {0, 0};
-  DotQ4<2, lanes>(ms, rows, x, threadIdx.x % lanes, sums);
-  return Silu(LaneSum<lanes>(sums[0])) * LaneSum<lanes>(sums[1]);
+  const float g = RowDot<lanes>(gate, row, x);
+  return Silu(g) * RowDot<lanes>(up, row, x);
 }
 
 enum class ExpertPart { kGate, kUp, kDown };

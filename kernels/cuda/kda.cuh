@@ -21,13 +21,13 @@ struct KdaTile {
 
   __device__ KdaTile(int K, int slice) {
     rows = K / kKeyParts;
-    column = slice * kSlice + threadIdx.x % kSlice;
-    first_row = threadIdx.x / kSlice * rows;
+    column = slice * kSlice + ThreadId() % kSlice;
+    first_row = ThreadId() / kSlice * rows;
   }
   __device__ void Load(const float* state, int V) {
 #pragma unroll
     for (int j = 0; j < kMaxRows; ++j) {
-      if (j < rows) s[j] = state[(first_row + j) * V + column];
+      s[j] = j < rows ? state[(first_row + j) * V + column] : 0.0f;
     }
   }
   __device__ void Store(float* state, int V) const {
@@ -71,14 +71,14 @@ struct KdaShared {
 // column; x.u holds the delta. Ends with every thread past the last read of x.partial but not of x.u and x.k.
 template <int kSlice>
 __device__ inline float KdaToken(KdaTile<kSlice>& tile, KdaShared<kSlice>& x, float scale) {
-  const int column = threadIdx.x % kSlice, part = threadIdx.x / kSlice;
+  const int column = ThreadId() % kSlice, part = ThreadId() / kSlice;
   float p, r;
   tile.Decay(x.decay, x.k, x.q, &p, &r);
   x.partial[0][part][column] = p;
   x.partial[1][part][column] = r;
   __syncthreads();
   float out = 0;
-  if (threadIdx.x < kSlice) {
+  if (ThreadId() < kSlice) {
     p = r = 0;
 #pragma unroll
     for (int i = 0; i < kKeyParts; ++i) {

@@ -12,6 +12,30 @@ namespace rill::cuda {
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxWarps = 32;
 
+// threadIdx.x, blockIdx.x, gridDim.x and 0, opaque: read anew at every use. A step kernel is a chain of phases inside a loop, and
+// whatever looks constant there makes the compiler compute every phase's addresses before the loop and keep them all in
+// registers, that is, in local memory.
+__device__ __forceinline__ int ThreadId() {
+  int id;
+  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(id));
+  return id;
+}
+__device__ __forceinline__ int BlockId() {
+  int id;
+  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(id));
+  return id;
+}
+__device__ __forceinline__ int GridSize() {
+  int n;
+  asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(n));
+  return n;
+}
+__device__ __forceinline__ int OpaqueZero() {
+  int zero;
+  asm volatile("mov.u32 %0, 0;" : "=r"(zero));
+  return zero;
+}
+
 __device__ inline float Sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 __device__ inline float Silu(float x) { return x * Sigmoid(x); }
 __device__ inline float Softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
@@ -28,7 +52,7 @@ __device__ inline float LaneSum(float x) {
 // kMaxWarps floats; it may be used again after the next barrier.
 __device__ inline float BlockSum(float x, float* scratch) {
   x = LaneSum(x);
-  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = x;
+  if (ThreadId() % kWarp == 0) scratch[ThreadId() / kWarp] = x;
   __syncthreads();
   float sum = 0;
   const int n_warps = blockDim.x / kWarp;
@@ -36,22 +60,34 @@ __device__ inline float BlockSum(float x, float* scratch) {
   return sum;
 }
 
-// Sixteen bytes of weights: read once a token, so they must not push activations out of the first-level cache.
-__device__ inline uint4 LoadWeights(const void* address) {
+// Sixteen bytes of weights, zeros unless `wanted`: read once a token, so they must not push activations out of the first-level
+// cache. The zeros matter: a register that is written only under a condition counts as live all the way round an
+// enclosing loop, and a step has dozens of them.
+__device__ __forceinline__ uint4 LoadWeights(const void* address, bool wanted = true) {
   uint4 v;
-  asm volatile("ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
-               : "l"(address));
+  asm volatile(
+      "{\n\t.reg .pred p;\n\tsetp.ne.s32 p, %5, 0;\n\tmov.u32 %0, 0;\n\tmov.u32 %1, 0;\n\tmov.u32 %2, 0;\n\tmov.u32 %3, 0;\n\t"
+      "@p ld.global.nc.L1::no_allocate.L2::128B.v4.u32 {%0, %1, %2, %3}, [%4];\n\t}"
+      : "=&r"(v.x), "=&r"(v.y), "=&r"(v.z), "=&r"(v.w)
+      : "l"(address), "r"(static_cast<int>(wanted)));
   return v;
 }
 
-// A scale (float16) as float32.
-__device__ inline float LoadScale(const void* scales, int64_t index) {
+// A scale (float16): its bits, 0 unless `wanted`, and its value.
+__device__ __forceinline__ uint16_t LoadScaleBits(const uint16_t* address, bool wanted = true) {
   uint16_t bits;
-  asm volatile("ld.global.nc.L1::no_allocate.u16 %0, [%1];" : "=h"(bits) : "l"(static_cast<const uint16_t*>(scales) + index));
+  asm volatile(
+      "{\n\t.reg .pred p;\n\tsetp.ne.s32 p, %2, 0;\n\tmov.u16 %0, 0;\n\t@p ld.global.nc.L1::no_allocate.u16 %0, [%1];\n\t}"
+      : "=&h"(bits) : "l"(address), "r"(static_cast<int>(wanted)));
+  return bits;
+}
+__device__ __forceinline__ float HalfToFloat(uint16_t bits) {
   float f;
   asm("cvt.f32.f16 %0, %1;" : "=f"(f) : "h"(bits));
   return f;
+}
+__device__ __forceinline__ float LoadScale(const void* scales, int64_t index) {
+  return HalfToFloat(LoadScaleBits(static_cast<const uint16_t*>(scales) + index));
 }
 
 // Activations that another block wrote in this very launch: from the second-level cache, never from the first.

@@ -47,18 +47,18 @@ __device__ inline float CacheValue(const MlaTask& a, const char* row, int i) {
 // Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts.
 // `shared` holds blockDim floats.
 __device__ inline void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
-  const int c = column + threadIdx.x % kAbsorbColumns;
-  const int part = threadIdx.x / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
+  const int c = column + ThreadId() % kAbsorbColumns;
+  const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V);
   float sum = 0;
   if (c < a.R) {
 #pragma unroll 8
     for (int n = part; n < a.N; n += parts) sum = fmaf(WeightAt(a.kv_b, first + n, c), LoadShared(q + n), sum);
   }
-  shared[threadIdx.x] = sum;
+  shared[ThreadId()] = sum;
   __syncthreads();
-  if (threadIdx.x < kAbsorbColumns && c < a.R) {
-    for (int i = 1; i < parts; ++i) sum += shared[i * kAbsorbColumns + threadIdx.x];
+  if (ThreadId() < kAbsorbColumns && c < a.R) {
+    for (int i = 1; i < parts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
     absorbed[c] = sum;
   }
   __syncthreads();
@@ -69,9 +69,9 @@ __device__ inline void Absorb(const MlaTask& a, const float* q, int h, int colum
 __device__ inline void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
                                    float* partial, float* shared) {
   const int row_bytes = CacheRowBytes(a);
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp, n_warps = blockDim.x / kWarp;
+  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = blockDim.x / kWarp;
   float max = -INFINITY, total = 0;
-  for (int r = threadIdx.x; r < a.R; r += blockDim.x) partial[r] = 0;
+  for (int r = ThreadId(); r < a.R; r += blockDim.x) partial[r] = 0;
   for (int64_t first = begin; first < end; first += kMlaTile) {
     const int n = static_cast<int>(end - first < kMlaTile ? end - first : kMlaTile);
     for (int t = warp; t < n; t += n_warps) {
@@ -90,14 +90,14 @@ __device__ inline void AttendPlain(const MlaTask& a, const float* absorbed, cons
     for (int t = 0; t < n; ++t) sum += exp2f(shared[t] - new_max);
     total = total * keep + sum;
     max = new_max;
-    for (int r = threadIdx.x; r < a.R; r += blockDim.x) {
+    for (int r = ThreadId(); r < a.R; r += blockDim.x) {
       float value = partial[r] * keep;
       for (int t = 0; t < n; ++t) value = fmaf(exp2f(shared[t] - max), CacheValue(a, CacheRow(a.cache, first + t, row_bytes), r), value);
       partial[r] = value;
     }
     __syncthreads();
   }
-  if (threadIdx.x == 0) {
+  if (ThreadId() == 0) {
     partial[a.R] = max;
     partial[a.R + 1] = total;
   }
@@ -111,7 +111,7 @@ __device__ inline void ExpandHead(const MlaTask& a, int h, const float* partials
   float* weight = reinterpret_cast<float*>(shared + StagedBytes(a.R));
   float max = -INFINITY;
   for (int s = 0; s < n_slots; ++s) max = fmaxf(max, LoadShared(partials + s * stride + a.R));
-  for (int s = threadIdx.x; s < n_slots; s += blockDim.x) weight[s] = exp2f(LoadShared(partials + s * stride + a.R) - max);
+  for (int s = ThreadId(); s < n_slots; s += blockDim.x) weight[s] = exp2f(LoadShared(partials + s * stride + a.R) - max);
   __syncthreads();
   float total = 0;
   for (int s = 0; s < n_slots; ++s) total = fmaf(weight[s], LoadShared(partials + s * stride + a.R + 1), total);
@@ -126,9 +126,9 @@ __device__ inline void ExpandHead(const MlaTask& a, int h, const float* partials
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V) + a.N;
   const int rows_per_pass = blockDim.x / kLanes;
   for (int base = v_begin; base < v_end; base += rows_per_pass) {
-    const int v = base + threadIdx.x / kLanes;
+    const int v = base + ThreadId() / kLanes;
     const float y = RowDot(a.kv_b, static_cast<int>(first + (v < v_end ? v : v_end - 1)), latent);
-    if (v < v_end && threadIdx.x % kLanes == 0) out[v] = y;
+    if (v < v_end && ThreadId() % kLanes == 0) out[v] = y;
   }
   __syncthreads();
 }
@@ -137,13 +137,13 @@ __device__ inline void ExpandHead(const MlaTask& a, int h, const float* partials
 __device__ inline void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
                                  float* scratch) {
   float sum = 0;
-  for (int r = threadIdx.x; r < a.R; r += blockDim.x) {
+  for (int r = ThreadId(); r < a.R; r += blockDim.x) {
     const float value = LoadShared(kv + r);
     sum = fmaf(value, value, sum);
   }
   const float root = sqrtf(BlockSum(sum, scratch) / static_cast<float>(a.R) + eps);
   char* row = const_cast<char*>(CacheRow(a.cache, position, CacheRowBytes(a)));
-  for (int i = threadIdx.x; i < a.R + a.P; i += blockDim.x) {
+  for (int i = ThreadId(); i < a.R + a.P; i += blockDim.x) {
     const float value = i < a.R ? LoadShared(kv + i) / root * weight[i] : LoadShared(kv + i);
     if (a.cache.dtype == DType::kF32) {
       reinterpret_cast<float*>(row)[i] = value;

@@ -54,7 +54,7 @@ __device__ inline void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, u
 __device__ inline void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
   constexpr int kChunks = kTileRow / 8;
   const char* base = CacheRow(a.cache, first, kTileRow * 2);
-  for (int i = threadIdx.x; i < kMlaTile * kChunks; i += kTileThreads) {
+  for (int i = ThreadId(); i < kMlaTile * kChunks; i += kTileThreads) {
     const int row = i / kChunks, chunk = i % kChunks;
     const int bytes = first + row < length ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
@@ -66,7 +66,7 @@ __device__ inline void FetchTile(const MlaTask& a, int64_t first, int64_t length
 
 // Queries of heads [first, first + n): q~ (absorbed, [H, R]) and the rope part of q, as bf16; heads past n are zero.
 __device__ inline void StageQueries(const MlaTask& a, const float* absorbed, const float* q, int first, int n, TileShared& x) {
-  for (int i = threadIdx.x; i < kTileHeads * kTileRow; i += kTileThreads) {
+  for (int i = ThreadId(); i < kTileHeads * kTileRow; i += kTileThreads) {
     const int h = i / kTileRow, d = i % kTileRow;
     float value = 0;
     if (h < n) {
@@ -78,7 +78,7 @@ __device__ inline void StageQueries(const MlaTask& a, const float* absorbed, con
 }
 
 __device__ inline void TileScores(const Bf16* stage, TileShared& x) {
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
   const int heads = warp % 2 * 16, rows = warp / 2 % 4 * 16, half = warp / 8;
   const int k0 = half * (kTileRow / 2);
   float d[2][4] = {};
@@ -103,7 +103,7 @@ __device__ inline void TileScores(const Bf16* stage, TileShared& x) {
 // Head threadIdx / 16, rows (threadIdx % 16) + 16 j.
 __device__ inline void TileSoftmax(float scale, int n_rows, TileShared& x, float& max, float& total) {
   constexpr int kEach = kMlaTile / 16;
-  const int h = threadIdx.x / 16, lane = threadIdx.x % 16;
+  const int h = ThreadId() / 16, lane = ThreadId() % 16;
   float s[kEach];
   float new_max = max;
 #pragma unroll
@@ -129,7 +129,7 @@ __device__ inline void TileSoftmax(float scale, int n_rows, TileShared& x, float
 
 // acc[m][n]: heads 16 m.., latent columns 32 * warp + 8 n..
 __device__ inline void TileAccumulate(const Bf16* stage, const TileShared& x, float (&acc)[2][4][4]) {
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
     const float low = x.keep[16 * m + lane / 4], high = x.keep[16 * m + lane / 4 + 8];
@@ -190,7 +190,7 @@ __device__ inline void AttendTiles(const MlaTask& a, const float* absorbed, cons
     __syncthreads();
     if (stages == 1 && more) FetchTile(a, (tile + 1) * kMlaTile, length, stage[0]);
   }
-  const int lane = threadIdx.x % kWarp, warp = threadIdx.x / kWarp;
+  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -205,8 +205,8 @@ __device__ inline void AttendTiles(const MlaTask& a, const float* absorbed, cons
       }
     }
   }
-  if (threadIdx.x % 16 == 0 && threadIdx.x / 16 < n) {
-    float* to = partial + threadIdx.x / 16 * stride + kTileLatent;
+  if (ThreadId() % 16 == 0 && ThreadId() / 16 < n) {
+    float* to = partial + ThreadId() / 16 * stride + kTileLatent;
     to[0] = max;
     to[1] = total;
   }

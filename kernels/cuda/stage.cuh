@@ -9,11 +9,10 @@
 #pragma once
 
 #include "kernels/cuda/math.cuh"
+#include "kernels/cuda/staged_layout.h"
 #include "kernels/ops/matrix.h"
 
 namespace rill::cuda {
-
-inline constexpr int kStagedGroupBytes = 80;
 
 struct Staged {
   float* f = nullptr;  // [AlignUp(K, 32)], zeros behind K; null when no weight needs it
@@ -31,47 +30,93 @@ __device__ inline Staged PlaceStaged(char* memory, int64_t K) {
   return {reinterpret_cast<float*>(memory), memory + StagedFloatBytes(K)};
 }
 
-// One warp, one group: lane i gives value i.
-__device__ inline void StageGroup(const Staged& x, int group, float value) {
-  const int lane = threadIdx.x % kWarp;
-  if (x.f != nullptr) x.f[group * kGroup + lane] = value;
-  if (x.q == nullptr) return;
+// One warp, one group in its integer form at `to` (shared or device memory): lane i gives value i.
+__device__ inline void QuantizeGroup(char* to, float value) {
+  const int lane = ThreadId() % kWarp;
   constexpr float kLargest = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
   const float max = __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(fabsf(value))));
-  const float inverse = max < 1e-30f ? 0.0f : kLargest / max;
-  const int integer = __float2int_rn(value * inverse);
+  const float inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
+  const int integer = __float2int_rn(fminf(fmaxf(value * inverse, -kLargest), kLargest));
   const int lo = static_cast<int8_t>(integer & 0xff);
   const int hi = (integer - lo) >> 8;
   const int sum = __reduce_add_sync(0xffffffffu, integer);
-  char* bytes = x.q + group * kStagedGroupBytes;
-  bytes[lane] = static_cast<char>(hi);
-  bytes[32 + lane] = static_cast<char>(lo);
+  to[lane] = static_cast<char>(hi);
+  to[32 + lane] = static_cast<char>(lo);
   if (lane == 0) {
-    reinterpret_cast<float*>(bytes)[16] = max < 1e-30f ? 0.0f : max / kLargest;  // a NaN stays one
-    reinterpret_cast<int*>(bytes)[17] = sum;
+    // A NaN stays one: fmaxf drops it, the scale does not.
+    *reinterpret_cast<int2*>(to + 64) = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), sum);
   }
 }
 
-// The whole block stages value(0 .. K-1). The caller puts a barrier behind it.
+// One warp, one group, in the forms that `x` has.
+__device__ inline void StageGroup(const Staged& x, int group, float value) {
+  if (x.f != nullptr) x.f[group * kGroup + ThreadId() % kWarp] = value;
+  if (x.q != nullptr) QuantizeGroup(x.q + group * kStagedGroupBytes, value);
+}
+
+// Copies `groups` integer groups that an earlier phase left in device memory; scale(group) multiplies each group's scale.
+template <typename Scale>
+__device__ inline void CopyGroups(char* to, const char* from, int groups, Scale scale) {
+  constexpr int kPieces = kStagedGroupBytes / 16, kAtOnce = 4;
+  const int n = groups * kPieces;
+  for (int first = ThreadId(); first < n; first += kAtOnce * blockDim.x) {
+    uint4 v[kAtOnce];
+    float factor[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * blockDim.x;
+      v[j] = make_uint4(0, 0, 0, 0);
+      factor[j] = 1;
+      if (i >= n) continue;
+      v[j] = __ldcg(reinterpret_cast<const uint4*>(from) + i);
+      if (i % kPieces == kPieces - 1) factor[j] = scale(i / kPieces);
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * blockDim.x;
+      if (i >= n) continue;
+      if (i % kPieces == kPieces - 1) v[j].x = __float_as_uint(__uint_as_float(v[j].x) * factor[j]);
+      reinterpret_cast<uint4*>(to)[i] = v[j];
+    }
+  }
+}
+
+// The whole block stages value(0 .. K-1), several at a time so that one round trip to memory serves them all. The caller puts
+// a barrier behind it.
 template <typename Value>
 __device__ inline void Stage(const Staged& x, int K, Value value) {
+  constexpr int kAtOnce = 8;
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
-  for (int i = threadIdx.x; i < padded; i += blockDim.x) StageGroup(x, i / kGroup, i < K ? value(i) : 0.0f);
+  for (int first = ThreadId(); first < padded; first += kAtOnce * blockDim.x) {
+    float values[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * blockDim.x;
+      values[j] = i < K ? value(i) : 0.0f;
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * blockDim.x;
+      if (i < padded) StageGroup(x, i / kGroup, values[j]);
+    }
+  }
 }
 
 // Stages RmsNorm(value(0 .. K-1); weight, eps). `scratch` holds kMaxWarps floats. The caller puts a barrier behind it.
 template <typename Value>
 __device__ inline void StageNorm(const Staged& x, int K, const float* weight, float eps, float* scratch, Value value) {
   constexpr int kKept = 8;  // elements a thread keeps in registers between the two passes
-  const int beyond = threadIdx.x + kKept * blockDim.x;
-  float kept[kKept];
+  const int beyond = ThreadId() + kKept * blockDim.x;
+  float kept[kKept], weights[kKept];
   float sum = 0;
 #pragma unroll
   for (int j = 0; j < kKept; ++j) {
-    const int i = threadIdx.x + j * blockDim.x;
+    const int i = ThreadId() + j * blockDim.x;
     kept[j] = i < K ? value(i) : 0.0f;
-    sum = fmaf(kept[j], kept[j], sum);
+    weights[j] = i < K ? __ldg(weight + i) : 0.0f;
   }
+#pragma unroll
+  for (int j = 0; j < kKept; ++j) sum = fmaf(kept[j], kept[j], sum);
   for (int i = beyond; i < K; i += blockDim.x) {
     const float v = value(i);
     sum = fmaf(v, v, sum);
@@ -80,8 +125,8 @@ __device__ inline void StageNorm(const Staged& x, int K, const float* weight, fl
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
 #pragma unroll
   for (int j = 0; j < kKept; ++j) {
-    const int i = threadIdx.x + j * blockDim.x;
-    if (i < padded) StageGroup(x, i / kGroup, i < K ? kept[j] * inverse * weight[i] : 0.0f);
+    const int i = ThreadId() + j * blockDim.x;
+    if (i < padded) StageGroup(x, i / kGroup, kept[j] * inverse * weights[j]);
   }
   for (int i = beyond; i < padded; i += blockDim.x) {
     StageGroup(x, i / kGroup, i < K ? value(i) * inverse * weight[i] : 0.0f);

@@ -14,7 +14,7 @@ F DriverFunction(const char* name) {
   void* function = nullptr;
   cudaDriverEntryPointQueryResult result;
 #if CUDART_VERSION >= 13000
-  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &function, 12040, cudaEnableDefault, &result);
+  const cudaError_t error = cudaGetDriverEntryPointByVersion(name, &function, 12050, cudaEnableDefault, &result);
 #else
   const cudaError_t error = cudaGetDriverEntryPoint(name, &function, cudaEnableDefault, &result);
 #endif

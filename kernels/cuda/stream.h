@@ -1,6 +1,6 @@
 // kernels/cuda/stream.h — the stream of a device, on all multiprocessors or on a part of them.
 //
-// A part is a green context where the driver has them (12.4 and newer): a fixed set of multiprocessors that every kernel
+// A part is a green context where the driver has them (12.5 and newer): a fixed set of multiprocessors that every kernel
 // of the stream keeps to. Where it has not, the number alone is kept, and persistent grids are cut to it.
 #pragma once
 

@@ -66,26 +66,49 @@ __device__ void PretendChoice(const cuda::Step& s, int layer) {
 
 template <Part part>
 __device__ void RunPart(const cuda::Step& s, int layer, GridBarrier& barrier) {
-  if (part == Part::kKda) cuda::KdaMix(s);
-  if (part == Part::kMoe) cuda::FeedExperts(s, cuda::StageHidden(s, s.l.post_norm), barrier);
-  if (part == Part::kInputs) cuda::ProjectInputs(s, cuda::StageHidden(s, s.l.input_norm));
+  if (part == Part::kBarrier) barrier.Sync([] {});
+  if (part == Part::kInputs) {
+    cuda::InputsPhase inputs;
+    barrier.Sync([&] { inputs.Start(s); });
+    inputs.Finish(s, cuda::StageHidden(s, s.l.input_norm));
+  }
+  if (part == Part::kKda) {
+    barrier.Arrive();
+    cuda::KdaLoads loads = cuda::LoadSlice(s, cuda::BlockId());
+    barrier.Wait();
+    cuda::KdaMix(s, loads);
+  }
   if (part == Part::kOutput) {
+    cuda::OutputPhase output;
+    barrier.Sync([&] { output.Start(s, s.l.o); });
     const cuda::Staged y = s.Place(s.memory, s.l.kda.C);
     cuda::StageHeads(s, y);
     __syncthreads();
-    cuda::ProjectOutput(s, s.l.o, y);
+    output.Finish(s, s.l.o, y);
     cuda::AdvanceTails(s);
   }
-  if (part == Part::kRoute) cuda::RouteAndShare(s, cuda::StageHidden(s, s.l.post_norm));
-  if (part == Part::kChoose) cuda::ChooseExperts(s, s.memory + s.p.staged_bytes);
+  if (part == Part::kMoe) cuda::FeedExperts(s, barrier);
+  if (part == Part::kRoute) {
+    cuda::RoutePhase route;
+    barrier.Sync([&] { route.Start(s); });
+    route.Finish(s, cuda::StageHidden(s, s.l.post_norm));
+  }
+  if (part == Part::kChoose) {
+    cuda::QuickChoice quick;
+    barrier.Sync([&] { quick.Load(s.l.moe); });
+    cuda::ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
+  }
   if (part == Part::kGlu) {
+    barrier.Sync([] {});
     const cuda::Staged x = cuda::StageHidden(s, s.l.post_norm);
     PretendChoice(s, layer);
     cuda::ExpertGlu(s, x);
   }
   if (part == Part::kDown) {
     PretendChoice(s, layer);
-    cuda::ExpertDown(s);
+    cuda::DownPhase down;
+    barrier.Sync([&] { down.Start(s); });
+    down.Finish(s);
   }
 }
 
@@ -96,14 +119,16 @@ __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_const
   char* phase_memory = memory + AlignUp(sizeof(StepShared), 128);
   GridBarrier barrier(params.barrier, params.barrier_base);
   cuda::LoadParams(params, &shared.params);
-  cuda::LoadLayer(params.layers, &shared.layer[0]);
+  cuda::StartLoad(params.layers, &shared.layer[0]);
+  cuda::FinishLoads();
   __syncthreads();
   const StepParams& p = shared.params;
   for (int i = 0; i < p.n_layers; ++i) {
     const cuda::Step s = {p, shared.layer[i % 2], shared, phase_memory};
-    if (i + 1 < p.n_layers) cuda::LoadLayer(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
+    if (i + 1 < p.n_layers) cuda::StartLoad(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
     RunPart<part>(s, i, barrier);
-    barrier.Sync([] {});
+    cuda::FinishLoads();
+    __syncthreads();
   }
 }
 

@@ -10,13 +10,13 @@ namespace rill::bench {
 // Bytes per second of a kernel that only reads, over `bytes` of device memory, with as many blocks as the device may use fill.
 absl::StatusOr<double> ReadBandwidth(cuda::CudaDevice& device, size_t bytes);
 
-// Phases of a layer; each ends with the barrier across the grid that follows it in a step.
+// Phases of a layer; each begins with the barrier across the grid that precedes it in a step, and with what is asked for in front of it.
 enum class Part {
   kBarrier,  // nothing else
   kInputs,   // norm and input projections of a KDA layer
   kKda,      // low-rank gates, convolution, gates, recurrence, gated norm
   kOutput,   // output projection and residual
-  kMoe,      // the whole MoE block: the next four with three barriers
+  kMoe,      // the whole MoE block: the next four with their three barriers
   kRoute,    // norm, router, shared experts' gate and up
   kChoose,   // top-k
   kGlu,      // gate and up of the chosen experts
