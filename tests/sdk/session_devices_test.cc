@@ -1,0 +1,98 @@
+// What a session promises on every device, GPUs included: near the reference, and atomic to the
+// bit.
+#include <algorithm>
+#include <cmath>
+
+#include "sdk/generation.h"
+#include "tests/sdk/session_case.h"
+#include "tests/support/devices.h"
+
+namespace rill::test {
+namespace {
+
+class SessionDevicesTest : public ::testing::TestWithParam<std::string> {
+ protected:
+  void SetUp() override {
+    const auto device = OpenDevice(GetParam());
+    if (!device.ok()) GTEST_SKIP() << device.status();
+    model_ = MakeModel(GetParam(), 12);
+    ASSERT_NE(model_, nullptr);
+    ids_ = RandomIds(random_, 150);
+  }
+
+  absl::Span<const int32_t> Ids(size_t from, size_t n) const {
+    return absl::MakeConstSpan(ids_).subspan(from, n);
+  }
+
+  Random random_;
+  std::shared_ptr<const Model> model_;
+  std::vector<int32_t> ids_;
+};
+RILL_FOR_EACH_DEVICE(SessionDevicesTest);
+
+void ExpectNear(const Row& got, const Row& expected, float tolerance) {
+  ASSERT_EQ(got.size(), expected.size());
+  float largest = 0, apart = 0;
+  for (size_t i = 0; i < got.size(); ++i) {
+    largest = std::max(largest, std::abs(expected[i]));
+    apart = std::max(apart, std::abs(got[i] - expected[i]));
+    ASSERT_FALSE(std::isnan(got[i])) << i;
+  }
+  EXPECT_LE(apart, tolerance * largest);
+}
+
+TEST_P(SessionDevicesTest, StaysNearTheReferenceThroughPassesAndSteps) {
+  const float tolerance = model_->device().is_host() ? 1e-4f : 5e-2f;
+  const auto session = MakeSession(model_, 256, 48);
+  const auto reference = MakeSession(MakeModel("ref", 12), 256, 48);
+  ASSERT_TRUE(session->Append(Ids(0, 100)).ok() && reference->Append(Ids(0, 100)).ok());
+  ExpectNear(LogitsOf(*session), LogitsOf(*reference), tolerance);
+  for (size_t at = 100; at < 140; ++at) {
+    ASSERT_TRUE(session->Step(ids_[at]).ok() && reference->Step(ids_[at]).ok());
+    ExpectNear(LogitsOf(*session), LogitsOf(*reference), tolerance);
+  }
+}
+
+TEST_P(SessionDevicesTest, GoesOnAfterACancelWithTheBitsOfAnUnbrokenRun) {
+  const auto unbroken = MakeSession(model_), broken = MakeSession(model_);
+  ASSERT_TRUE(unbroken->Append(ids_).ok());
+  ASSERT_TRUE(unbroken->Step(1).ok());
+  while (broken->length() < ids_.size()) {
+    const uint64_t from = broken->length();
+    int64_t calls_left = random_.Int(6, 30);
+    const absl::Status status = broken->Append(
+        Ids(from, ids_.size()), [&](uint64_t, uint64_t) { return --calls_left == 0; });
+    ASSERT_TRUE(status.ok() || absl::IsCancelled(status)) << status;
+  }
+  ASSERT_TRUE(broken->Step(1).ok());
+  EXPECT_TRUE(SameBits(LogitsOf(*unbroken), LogitsOf(*broken)));
+}
+
+TEST_P(SessionDevicesTest, CountsTheDevicesBytes) {
+  const uint64_t before = model_->device().allocated_bytes();
+  const auto session = MakeSession(model_, 1000, 32);
+  EXPECT_EQ(session->stats().device_bytes, model_->device().allocated_bytes() - before);
+  ASSERT_TRUE(session->Append(ids_).ok());
+  ASSERT_TRUE(session->Sample({}).ok());
+  EXPECT_EQ(session->stats().device_bytes, model_->device().allocated_bytes() - before);
+}
+
+TEST_P(SessionDevicesTest, RepeatsAReplyForASeed) {
+  std::vector<std::vector<int32_t>> replies;
+  for (int run = 0; run < 2; ++run) {
+    const auto session = MakeSession(model_);
+    ASSERT_TRUE(session->Append(Ids(0, 20)).ok());
+    GenerationParams params;
+    params.use_model_stops = false;
+    params.sampling.seed = 5;
+    params.sampling.repeat_penalty = 1.2f;
+    const auto generation = Generation::Begin(*session, params);
+    ASSERT_TRUE(generation.ok()) << generation.status();
+    for (int i = 0; i < 60; ++i) ASSERT_TRUE((*generation)->Next().ok());
+    replies.push_back(TokensOf(*session));
+  }
+  EXPECT_EQ(replies[0], replies[1]);
+}
+
+}  // namespace
+}  // namespace rill::test
