@@ -39,8 +39,15 @@ def meaning(entry):
     """The one sentence that answers what a word means."""
     word, pos, text = entry["word"], entry["pos"], entry["def"]
     if pos == "n":
-        if text.startswith(("a ", "an ")):
+        counted = entry["field"] not in ("", "substance", "food") and not word.endswith("s")
+        first = text.split()[0]
+        if counted and first not in ("a", "an", "the", "any", "one", "either", "all", "small", "large") \
+                and first.endswith("s") and not first.endswith("ss"):
+            counted = False                                         # "plants having ..."
+        if text.startswith(("a ", "an ")) or counted:
             start = article(word)
+            if first not in ("a", "an", "the", "any", "one", "either", "something", "someone", "all", "that"):
+                text = article(text)
             return f"{start[0].upper()}{start[1:]} is {text}."
         if text.startswith(("the ", "any ", "one ", "something ", "someone ")):
             return f"{word[0].upper()}{word[1:]} is {text}."
@@ -354,10 +361,10 @@ class Maker:
             start = tok.role_start("system")
             ids.extend(start + text + [end])
             weights.extend([0.0] * len(start) + [USER_WEIGHT] * len(text) + [0.0])
-        # A short conversation is dense in facts; a long one spreads about as many over its length.
+        # A short conversation is dense in facts; a long one spreads a few more over its length.
         pairs = max(1.0, length / 42)
-        p_tell = min(0.3, rng.uniform(2, 9) / pairs)
-        p_ask = min(0.4, rng.uniform(3, 14) / pairs)
+        p_tell = min(0.3, rng.uniform(2, 9 if length < 1500 else 14) / pairs)
+        p_ask = min(0.4, rng.uniform(3, 14 if length < 1500 else 40) / pairs)
         if rng.random() < 0.12:
             p_tell = p_ask = 0.0                     # dictionary only
         while len(ids) < length - 40:
