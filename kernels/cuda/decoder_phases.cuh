@@ -143,37 +143,31 @@ struct ConvItem {
   int which, channel, d;
 
   // Item i of a slice: q and k of every key channel of the head, then v of the slice.
-  __device__ ConvItem(const StepKda& k, int h, int slice, int i) {
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice, int i) {
     which = i < k.K ? 0 : i < 2 * k.K ? 1 : 2;
     d = i < k.K ? i : i < 2 * k.K ? i - k.K : slice * kStepSlice + i - 2 * k.K;
     channel = h * k.K + d;
     const float* w = k.conv[which] + channel * k.W;
     const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (k.W - 1);
+    const int skip = kTaps - k.W;  // zeros in front: the current token's tap is always the last one
 #pragma unroll
-    for (int j = 0; j < kTaps; ++j) weight[j] = j < k.W ? __ldg(w + j) : 0.0f;
+    for (int j = 0; j < kTaps; ++j) weight[j] = j >= skip ? __ldg(w + j - skip) : 0.0f;
 #pragma unroll
-    for (int j = 0; j < kTaps - 1; ++j) tail[j] = j < k.W - 1 ? LoadShared(t + j) : 0.0f;
+    for (int j = 0; j < kTaps - 1; ++j) tail[j] = j >= skip ? LoadShared(t + j - skip) : 0.0f;
   }
-  __device__ float Result(const StepKda& k, float x) const {
+  __device__ __forceinline__ float Result(const StepKda& k, float x) const {
     float y = 0;
     if (k.W <= kTaps) {
 #pragma unroll
-      for (int j = 0; j < kTaps - 1; ++j) {
-        if (j < k.W - 1) y = __fadd_rn(y, __fmul_rn(weight[j], tail[j]));
-      }
-      float last = weight[0];
-#pragma unroll
-      for (int j = 1; j < kTaps; ++j) {
-        if (j == k.W - 1) last = weight[j];
-      }
-      return Silu(__fadd_rn(y, __fmul_rn(last, x)));
+      for (int j = 0; j < kTaps - 1; ++j) y = __fadd_rn(y, __fmul_rn(weight[j], tail[j]));
+      return Silu(__fadd_rn(y, __fmul_rn(weight[kTaps - 1], x)));
     }
     const float* w = k.conv[which] + channel * k.W;
     const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (k.W - 1);
     for (int j = 0; j < k.W - 1; ++j) y = __fadd_rn(y, __fmul_rn(w[j], LoadShared(t + j)));
     return Silu(__fadd_rn(y, __fmul_rn(w[k.W - 1], x)));
   }
-  __device__ void Put(StepKdaShared& x, int slice, float y) const {
+  __device__ __forceinline__ void Put(StepKdaShared& x, int slice, float y) const {
     if (which == 0) x.token.q[d] = y;
     else if (which == 1) x.token.k[d] = y;
     else x.token.v[d - slice * kStepSlice] = y;
@@ -183,14 +177,15 @@ struct ConvItem {
 // The low-rank gates' second halves of a slice, in the usual form (bf16, rank up to 128): asked for before anything else, because
 // their trip to memory is the longest part of the phase.
 struct GateRows {
-  static constexpr int kMost = kMaxHeadDim / (kStepThreads / kLanes);
+  static constexpr int kMost = 4;  // of 32 rows each: more would not fit into the registers next to the state
   uint4 f[kMost], g;
   float bias[kMost], rate;
 
   __device__ static bool Covers(const StepKda& k) {
-    return k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16 && k.rank <= 8 * kLanes && k.rank % 8 == 0;
+    return k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16 && k.rank <= 8 * kLanes && k.rank % 8 == 0 &&
+           k.K <= kMost * (kStepThreads / kLanes);
   }
-  __device__ void Load(const StepKda& k, int h, int slice) {
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
     const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
     const bool inside = 8 * sub < k.rank;
 #pragma unroll
@@ -211,7 +206,7 @@ __device__ inline void SetDecay(StepKdaShared& x, int d, float rate, float f) {
 }
 
 // log decay of every key channel of the head and the output gate of the slice's value channels: 32 rows at a time, 16 lanes each.
-__device__ inline void GateHead(const StepKda& k, const GateRows& rows, const Staged& f, const Staged& g, StepKdaShared& x) {
+__device__ __forceinline__ void GateHead(const StepKda& k, const GateRows& rows, const Staged& f, const Staged& g, StepKdaShared& x) {
   const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
   const auto dot = [&](uint4 w, const Staged& y) {
     const float4* at = reinterpret_cast<const float4*>(y.f) + 2 * min(sub, k.rank / 8 - 1);
@@ -278,8 +273,9 @@ struct KdaLoads {
   ConvItem item;
   float o_norm;
 
-  __device__ KdaLoads(const StepKda& k, int h, int slice)
-      : tile(k.K, slice), item(k, h, slice, min(ThreadId(), 2 * k.K + kStepSlice - 1)) {
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
+    tile.Place(k.K, slice);
+    item.Load(k, h, slice, min(ThreadId(), 2 * k.K + kStepSlice - 1));
     tile.Load(k.state + static_cast<int64_t>(h) * k.K * k.K, k.K);
     rows = {};
     if (GateRows::Covers(k)) rows.Load(k, h, slice);
@@ -289,7 +285,7 @@ struct KdaLoads {
 
 // Convolution to gated norm for one slice of one head; the state is read once and written once. What is missing of the
 // norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
-__device__ inline void KdaSlice(const Step& s, int h, int slice, KdaLoads& loads) {
+__device__ __forceinline__ void KdaSlice(const Step& s, int h, int slice, KdaLoads& loads) {
   const StepKda& k = s.l.kda;
   StepKdaShared& x = *reinterpret_cast<StepKdaShared*>(s.memory);
   char* staged = s.memory + AlignUp(sizeof(StepKdaShared), 16);
@@ -303,7 +299,8 @@ __device__ inline void KdaSlice(const Step& s, int h, int slice, KdaLoads& loads
   Stage(g, k.rank, [&](int i) { return LoadShared(projected + at[4] + i); });
   if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
   for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
-    const ConvItem item(k, h, slice, i);
+    ConvItem item;
+    item.Load(k, h, slice, i);
     item.Put(x, slice, item.Result(k, LoadShared(projected + at[item.which] + item.channel)));
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
@@ -325,10 +322,10 @@ __device__ inline void KdaSlice(const Step& s, int h, int slice, KdaLoads& loads
   __syncthreads();
 }
 
-__device__ inline KdaLoads LoadSlice(const Step& s, int unit) {
+__device__ __forceinline__ void LoadSlice(const Step& s, int unit, KdaLoads& loads) {
   const int slices = s.l.kda.K / kStepSlice;
   unit = min(unit, s.l.kda.H * slices - 1);
-  return KdaLoads(s.l.kda, unit / slices, unit % slices);
+  loads.Load(s.l.kda, unit / slices, unit % slices);
 }
 
 // `loads` are those of unit BlockId().
@@ -336,15 +333,15 @@ __device__ __forceinline__ void KdaMix(const Step& s, KdaLoads& loads) {
   const int slices = s.l.kda.K / kStepSlice;
   for (int unit = BlockId(); unit < s.l.kda.H * slices; unit += GridSize()) {
     KdaSlice(s, unit / slices, unit % slices, loads);
-    if (unit + GridSize() < s.l.kda.H * slices) loads = LoadSlice(s, unit + GridSize());
+    if (unit + GridSize() < s.l.kda.H * slices) LoadSlice(s, unit + GridSize(), loads);
   }
 }
 
-// The convolutions' tails move on by this token's inputs. Threads from the last one down: the output phase leaves those idle.
+// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
 __device__ inline void AdvanceTails(const Step& s) {
   const StepKda& k = s.l.kda;
   constexpr int kMost = 7;
-  for (int c = (kStepThreads - 1 - ThreadId()) * GridSize() + BlockId(); c < 3 * k.C; c += GridSize() * kStepThreads) {
+  for (int c = BlockId() * kStepThreads + ThreadId(); c < 3 * k.C; c += GridSize() * kStepThreads) {
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
     const float x = LoadShared(s.p.scratch.projected + s.l.inputs.at[c / k.C] + c % k.C);
     float kept[kMost];

@@ -80,7 +80,8 @@ __device__ __forceinline__ Staged StageEmbedding(const Step& s) {
 // From the projected inputs (of this block; a barrier is still to come) to the mixer's output added to the residual stream.
 __device__ __forceinline__ void MixKda(const Step& s, GridBarrier& barrier) {
   barrier.Arrive();
-  KdaLoads loads = LoadSlice(s, BlockId());
+  KdaLoads loads;
+  LoadSlice(s, BlockId(), loads);
   Prefetch(s.l.o);
   Prefetch(s.l.glu.gate);
   Prefetch(s.l.glu.up);

@@ -52,7 +52,8 @@ __global__ void __launch_bounds__(kThreads) KdaKernel(Tokens a) {
   __shared__ KdaShared<kSlice> x;
   const int slice = blockIdx.x, h = blockIdx.y;
   float* state = a.state + static_cast<int64_t>(h) * a.K * a.V;
-  KdaTile<kSlice> tile(a.K, slice);
+  KdaTile<kSlice> tile;
+  tile.Place(a.K, slice);
   tile.Load(state, a.V);
   for (int64_t t = a.begin; t < a.end; ++t) {
     const int64_t row = t * a.H + h;
@@ -74,7 +75,8 @@ __global__ void __launch_bounds__(kThreads) ReplayKernel(Tokens a) {
   __shared__ float k[kMaxHeadDim], decay[kMaxHeadDim], u[kSlice];
   const int slice = blockIdx.x, h = blockIdx.y;
   float* state = a.state + static_cast<int64_t>(h) * a.K * a.V;
-  KdaTile<kSlice> tile(a.K, slice);
+  KdaTile<kSlice> tile;
+  tile.Place(a.K, slice);
   tile.Load(state, a.V);
   for (int64_t t = a.begin; t < a.end; ++t) {
     const int64_t slot = t % a.R * a.H + h;

@@ -19,25 +19,25 @@ struct KdaTile {
   float s[kMaxRows];
   int rows, column, first_row;
 
-  __device__ KdaTile(int K, int slice) {
+  __device__ __forceinline__ void Place(int K, int slice) {
     rows = K / kKeyParts;
     column = slice * kSlice + ThreadId() % kSlice;
     first_row = ThreadId() / kSlice * rows;
   }
-  __device__ void Load(const float* state, int V) {
+  __device__ __forceinline__ void Load(const float* state, int V) {
 #pragma unroll
     for (int j = 0; j < kMaxRows; ++j) {
       s[j] = j < rows ? state[(first_row + j) * V + column] : 0.0f;
     }
   }
-  __device__ void Store(float* state, int V) const {
+  __device__ __forceinline__ void Store(float* state, int V) const {
 #pragma unroll
     for (int j = 0; j < kMaxRows; ++j) {
       if (j < rows) state[(first_row + j) * V + column] = s[j];
     }
   }
   // S' = diag(decay) S; adds this part's share of S'^T k and S'^T q.
-  __device__ void Decay(const float* decay, const float* k, const float* q, float* predicted, float* read) {
+  __device__ __forceinline__ void Decay(const float* decay, const float* k, const float* q, float* predicted, float* read) {
     float p = 0, r = 0;
 #pragma unroll
     for (int j = 0; j < kMaxRows; ++j) {
@@ -50,7 +50,7 @@ struct KdaTile {
     *read = r;
   }
   // S = S' + k u^T
-  __device__ void Write(const float* k, float u) {
+  __device__ __forceinline__ void Write(const float* k, float u) {
 #pragma unroll
     for (int j = 0; j < kMaxRows; ++j) {
       if (j < rows) s[j] = fmaf(k[first_row + j], u, s[j]);
@@ -70,7 +70,7 @@ struct KdaShared {
 // One token: q, k, decay, v, beta and qk are in `x` (a barrier lies behind them). Returns, in the first kSlice threads, scale * S^T q of the
 // column; x.u holds the delta. Ends with every thread past the last read of x.partial but not of x.u and x.k.
 template <int kSlice>
-__device__ inline float KdaToken(KdaTile<kSlice>& tile, KdaShared<kSlice>& x, float scale) {
+__device__ __forceinline__ float KdaToken(KdaTile<kSlice>& tile, KdaShared<kSlice>& x, float scale) {
   const int column = ThreadId() % kSlice, part = ThreadId() / kSlice;
   float p, r;
   tile.Decay(x.decay, x.k, x.q, &p, &r);

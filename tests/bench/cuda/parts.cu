@@ -74,7 +74,8 @@ __device__ void RunPart(const cuda::Step& s, int layer, GridBarrier& barrier) {
   }
   if (part == Part::kKda) {
     barrier.Arrive();
-    cuda::KdaLoads loads = cuda::LoadSlice(s, cuda::BlockId());
+    cuda::KdaLoads loads;
+    cuda::LoadSlice(s, cuda::BlockId(), loads);
     barrier.Wait();
     cuda::KdaMix(s, loads);
   }
