@@ -5,32 +5,33 @@
  * Everything else is a plain struct or a buffer of yours.
  *
  * Conventions
- *  1. Handles are checked ids, not addresses. NULL, a handle of another kind and a number that never
- *     was a handle are RILL_E_ARG, one that was closed is RILL_E_CLOSED; none is ever followed.
- *     Closing NULL does nothing and is RILL_OK.
- *  2. Every call that can fail returns rill_status. On failure the outputs are zero, the objects are
- *     as before unless the comment says otherwise, and rill_last_error() has the sentence.
+ *  1. Handles are checked ids, not addresses. NULL, a handle of another kind and a number that
+ *     never was a handle are RILL_E_ARG, one that was closed is RILL_E_CLOSED; none is ever
+ *     followed. Closing NULL does nothing and is RILL_OK.
+ *  2. Every call that can fail returns rill_status. On failure the outputs are zero, the objects
+ *     are as before unless the comment says otherwise, and rill_last_error() has the sentence.
  *     RILL_E_NOMEM and RILL_E_INTERNAL can come from any call and are not listed each time.
  *  3. Strings are UTF-8 with a length in bytes; no NUL is needed. A NULL string has length 0.
- *  4. Buffers are yours. "buf, cap, count": *count is the size the whole answer has. With cap 0 only
- *     that is asked for (RILL_OK, buf may be NULL); with a cap too small nothing is written, the
- *     answer is RILL_E_ARG and *count says what is needed. Counts are elements, not bytes.
- *  5. Structs begin with struct_size: use RILL_INIT(x) and set what you need. Zero always means the
- *     default, and a NULL params pointer means all defaults. A struct of a newer header works with
- *     an older library as long as the fields it does not know are zero (else RILL_E_UNSUPPORTED).
- *  6. Threads: a model may be used from any thread. A session, with its generation, has one caller
- *     at a time; a second one gets RILL_E_BUSY. rill_session_cancel, _length, _get_stats and
- *     _close may come from any thread at any time.
- *  7. Callbacks run on the calling thread. Inside one, calls that convention 6 does not allow from
- *     any thread answer RILL_E_REENTRANT for the session that is calling back. A callback must not
- *     throw.
+ *  4. Buffers are yours. "buf, cap, count": *count is the size the whole answer has. With cap 0
+ *     only that is asked for (RILL_OK, buf may be NULL); with a cap too small nothing is written,
+ *     the answer is RILL_E_ARG and *count says what is needed. Counts are elements, not bytes.
+ *  5. Structs begin with struct_size: use RILL_INIT(x) and set what you need. Zero always means
+ *     the default, and a NULL params pointer means all defaults. A struct of a newer header works
+ *     with an older library as long as the fields it does not know are zero (else
+ *     RILL_E_UNSUPPORTED).
+ *  6. Threads: a model may be used from any thread. A session, with its generation, has one
+ *     caller at a time; a second one gets RILL_E_BUSY. rill_session_cancel, _length, _get_stats
+ *     and _close may come from any thread at any time.
+ *  7. Callbacks run on the calling thread. Inside one, calls that convention 6 does not allow
+ *     from any thread answer RILL_E_REENTRANT for the session that is calling back. A callback
+ *     must not throw.
  *  8. A session call that fails or is cancelled leaves the session at its last committed token:
  *     there is no poisoned state. Only RILL_E_DEVICE_LOST is for ever.
  *  9. No call prints, exits, reads an environment variable, installs a signal handler, or changes
  *     locale, rounding mode or the current directory. Nothing is downloaded.
  *
- * Sizes are bytes, times are nanoseconds, token ids are int32_t, positions and lengths of a session
- * are uint64_t tokens. All functions are since 0.1.
+ * Sizes are bytes, times are nanoseconds, token ids are int32_t, positions and lengths of a
+ * session are uint64_t tokens. All functions are since 0.1.
  */
 #ifndef RILL_RILL_H_
 #define RILL_RILL_H_
@@ -57,7 +58,7 @@ extern "C" {
 /* Makes a struct of this header all defaults: rill_gen_params p; RILL_INIT(p); p.top_k = 40; */
 #define RILL_INIT(x) (memset(&(x), 0, sizeof(x)), (void)((x).struct_size = (uint32_t)sizeof(x)))
 
-/* ---- status ----------------------------------------------------------------------------------- */
+/* ---- status --------------------------------------------------------------------------------- */
 
 typedef int32_t rill_status;
 
@@ -86,8 +87,8 @@ enum { /* numbers never change */
 /* Library version: major << 16 | minor << 8 | patch. Never fails. Any thread. */
 RILL_API uint32_t rill_version(void);
 
-/* Version of this interface, RILL_ABI_VERSION of the header the library was built with. While it is
- * 0 it may change with every release; from 1 on, structs and symbols are only ever added. */
+/* Version of this interface, RILL_ABI_VERSION of the header the library was built with. While it
+ * is 0 it may change with every release; from 1 on, structs and symbols are only ever added. */
 RILL_API uint32_t rill_abi_version(void);
 
 /* "RILL_E_ARG" and so on, or "unknown status"; static, NUL-terminated. Any thread. */
@@ -99,26 +100,26 @@ RILL_API size_t rill_last_error(char *buf, size_t cap);
 
 enum { RILL_LOG_DEBUG = 0, RILL_LOG_INFO = 1, RILL_LOG_WARNING = 2, RILL_LOG_ERROR = 3 };
 
-/* component is NUL-terminated, msg has len bytes; both are valid during the call. Any thread may be
- * calling. It must not call rill_set_log. */
+/* component is NUL-terminated, msg has len bytes; both are valid during the call. Any thread may
+ * be calling. It must not call rill_set_log. */
 typedef void (*rill_log_fn)(void *ud, int32_t level, const char *component, const char *msg,
                             size_t len);
 
-/* Messages of min_level and above go to fn; NULL (the default) drops them. Any thread, any time; when
- * it returns the previous fn is not running and will not be called again.
- * RILL_E_ARG: min_level outside RILL_LOG_DEBUG..RILL_LOG_ERROR. */
+/* Messages of min_level and above go to fn; NULL (the default) drops them. Any thread, any time;
+ * when it returns the previous fn is not running and will not be called again. RILL_E_ARG:
+ * min_level outside RILL_LOG_DEBUG..RILL_LOG_ERROR. */
 RILL_API rill_status rill_set_log(rill_log_fn fn, void *ud, int32_t min_level);
 
 /* Nonzero cancels the call. done counts to total, never back. */
 typedef int32_t (*rill_progress_fn)(void *ud, uint64_t done, uint64_t total);
 
-/* ---- handles ---------------------------------------------------------------------------------- */
+/* ---- handles -------------------------------------------------------------------------------- */
 
 typedef struct rill_model rill_model;
 typedef struct rill_session rill_session;
 typedef struct rill_gen rill_gen;
 
-/* ---- plan before you pay ---------------------------------------------------------------------- */
+/* ---- plan before you pay -------------------------------------------------------------------- */
 
 enum { RILL_MLA_BF16 = 0, RILL_MLA_F32 = 1 };   /* element type of MLA cache rows */
 enum { RILL_LOAD_COPY = 0, RILL_LOAD_MAP = 1 }; /* see rill_model_params */
@@ -137,8 +138,8 @@ typedef struct rill_plan_params {
   uint64_t device_budget;  /* bytes of device memory there are; 0: no limit */
 } rill_plan_params;
 
-/* For one session unless the name says otherwise. Host devices have no memory of their own: all is
- * host memory. */
+/* For one session unless the name says otherwise. Host devices have no memory of their own: all
+ * is host memory. */
 typedef struct rill_plan {
   uint32_t struct_size;
   int32_t fits;              /* 1 when both totals are within their budgets */
@@ -159,37 +160,38 @@ typedef struct rill_plan {
 
 /* What a model and its sessions will take, from the file's directory alone: no weight is read, no
  * device is opened. Memory of libraries, drivers and thread stacks is not in it. Any thread.
- * RILL_E_ARG: a parameter, or no Rill model. RILL_E_IO, RILL_E_CORRUPT, RILL_E_FORMAT_VERSION: file.
- */
+ * RILL_E_ARG: a parameter, or no Rill model. RILL_E_IO, RILL_E_CORRUPT, RILL_E_FORMAT_VERSION:
+ * file. */
 RILL_API rill_status rill_plan_compute(const char *model_path, size_t path_len,
                                        const rill_plan_params *params, rill_plan *out);
 
-/* ---- model ------------------------------------------------------------------------------------ */
+/* ---- model ---------------------------------------------------------------------------------- */
 
 typedef struct rill_model_params {
   uint32_t struct_size;
-  int32_t load_mode;          /* RILL_LOAD_COPY reads the file into memory of its own: changes to the
-                                 file later do no harm. RILL_LOAD_MAP uses its pages in place (host
-                                 devices): the file must not change while the model is open. */
+  int32_t load_mode;          /* RILL_LOAD_COPY reads the file into memory of its own: what
+                                 happens to the file later does no harm. RILL_LOAD_MAP uses its
+                                 pages in place (host devices): it must not change while the
+                                 model is open. */
   const char *device;         /* "cpu" (default), "ref", "cuda", "cuda:N" */
   size_t device_len;
-  int32_t threads;            /* of host devices, counting the caller; 0: all this process may use */
+  int32_t threads;            /* of host devices, with the caller; 0: all there are */
   int32_t skip_verify;        /* 1: do not check the tensors' checksums while they are read */
-  int32_t sm_budget;          /* GPU multiprocessors to stay within; 0: all. RILL_E_UNSUPPORTED else */
+  int32_t sm_budget;          /* GPU multiprocessors to use; only 0, all, for now */
   uint32_t reserved;          /* zero */
   rill_progress_fn progress;  /* bytes of tensors; nonzero cancels: RILL_E_CANCELLED */
   void *progress_ud;
 } rill_model_params;
 
-/* Loads a *.rill file. The handle starts with one reference, yours. Any thread.
- * RILL_E_ARG: a parameter, or no Rill model. RILL_E_IO, RILL_E_CORRUPT (names the tensor),
- * RILL_E_FORMAT_VERSION: file. RILL_E_UNSUPPORTED: no such device in this build, or an operator it
- * lacks. RILL_E_DEVICE: no driver or no such GPU. RILL_E_CANCELLED: progress said so. */
+/* Loads a *.rill file. The handle starts with one reference, yours. Any thread. RILL_E_ARG: a
+ * parameter, or no Rill model. RILL_E_IO, RILL_E_CORRUPT (names the tensor),
+ * RILL_E_FORMAT_VERSION: file. RILL_E_UNSUPPORTED: no such device in this build, or an operator
+ * it lacks. RILL_E_DEVICE: no driver or no such GPU. RILL_E_CANCELLED: progress said so. */
 RILL_API rill_status rill_model_open(const char *path, size_t path_len,
                                      const rill_model_params *params, rill_model **out);
 
-/* One more or one fewer reference. The last release closes the handle; sessions that are open keep
- * the weights until they are closed. Any thread. RILL_E_ARG, RILL_E_CLOSED. */
+/* One more or one fewer reference. The last release closes the handle; sessions that are open
+ * keep the weights until they are closed. Any thread. RILL_E_ARG, RILL_E_CLOSED. */
 RILL_API rill_status rill_model_retain(rill_model *model);
 RILL_API rill_status rill_model_release(rill_model *model);
 
@@ -202,7 +204,7 @@ typedef struct rill_model_info {
   int32_t n_mla_layers;
   int32_t n_experts;             /* routed ones of a layer */
   int32_t experts_per_token;
-  int32_t has_tokenizer;         /* 0: the file has none; text functions answer RILL_E_UNSUPPORTED */
+  int32_t has_tokenizer;         /* 0: text functions answer RILL_E_UNSUPPORTED */
   int32_t n_stop_ids;            /* of stop_ids */
   int32_t stop_ids[4];           /* end a reply: <|im_end|>, [EOS], [EOT] */
   int32_t threads;               /* of the device */
@@ -229,14 +231,14 @@ typedef struct rill_fingerprint {
 /* What makes this model this model. Any thread. RILL_E_ARG, RILL_E_CLOSED. */
 RILL_API rill_status rill_model_fingerprint(const rill_model *model, rill_fingerprint *out);
 
-/* ---- tokenizer and chat: any thread ----------------------------------------------------------- */
+/* ---- tokenizer and chat: any thread --------------------------------------------------------- */
 /* All answer RILL_E_UNSUPPORTED for a model without tokenizer. */
 
 enum { RILL_TOKENIZE_SPECIAL = 1 };
 
 /* The ids of a text; never adds a BOS. Without RILL_TOKENIZE_SPECIAL, text that spells a control
- * token stays text: what a user wrote must never become control.
- * RILL_E_ARG: no UTF-8 (names the byte), an unknown flag, cap too small. */
+ * token stays text: what a user wrote must never become control. RILL_E_ARG: no UTF-8 (names the
+ * byte), an unknown flag, cap too small. */
 RILL_API rill_status rill_tokenize(const rill_model *model, const char *utf8, size_t len,
                                    uint32_t flags, int32_t *ids, size_t cap, size_t *count);
 
@@ -251,10 +253,10 @@ typedef struct rill_utf8 {
   uint32_t n;
 } rill_utf8;
 
-/* Appends a token to a text and gives the characters that are whole now, perhaps none. Bytes that are
- * no UTF-8 become U+FFFD; special tokens give nothing. id -1 ends the text: an unfinished character
- * becomes U+FFFD. At most 3 bytes more than the token's. The stream advances only when the answer was
- * written (cap 0 with a non-empty answer asks, and leaves it as it was).
+/* Appends a token to a text and gives the characters that are whole now, perhaps none. Bytes that
+ * are no UTF-8 become U+FFFD; special tokens give nothing. id -1 ends the text: an unfinished
+ * character becomes U+FFFD. At most 3 bytes more than the token's. The stream advances only when
+ * the answer was written (cap 0 with a non-empty answer asks, and leaves it as it was).
  * RILL_E_ARG: no such id, a stream that is none, cap too small. */
 RILL_API rill_status rill_detok_push(const rill_model *model, rill_utf8 *stream, int32_t id,
                                      char *buf, size_t cap, size_t *len);
@@ -262,22 +264,22 @@ RILL_API rill_status rill_detok_push(const rill_model *model, rill_utf8 *stream,
 enum { RILL_CHAT_OPEN_REPLY = 1 }; /* end with the prompt of the next reply, ready to generate */
 
 /* A whole conversation as token ids. messages_json is an array of objects with role and content
- * (strings; also name, tool_calls, tool_call_id), tools_json an array or empty. Contents are encoded
- * as content: they cannot become control tokens.
- * RILL_E_ARG: names the message's index and the field; an unknown flag; cap too small. */
+ * (strings; also name, tool_calls, tool_call_id), tools_json an array or empty. Contents are
+ * encoded as content: they cannot become control tokens. RILL_E_ARG: names the message's index
+ * and the field; an unknown flag; cap too small. */
 RILL_API rill_status rill_chat_render(const rill_model *model, const char *messages_json,
                                       size_t messages_len, const char *tools_json,
                                       size_t tools_len, uint32_t flags, int32_t *ids, size_t cap,
                                       size_t *count);
 
-/* Only what follows a conversation that a session already holds. last_id is the session's last token
- * (-1: empty); a reply that stopped before its end token is closed first. Errors as
+/* Only what follows a conversation that a session already holds. last_id is the session's last
+ * token (-1: empty); a reply that stopped before its end token is closed first. Errors as
  * rill_chat_render. */
 RILL_API rill_status rill_chat_append(const rill_model *model, int32_t last_id,
                                       const char *messages_json, size_t messages_len,
                                       uint32_t flags, int32_t *ids, size_t cap, size_t *count);
 
-/* ---- session ---------------------------------------------------------------------------------- */
+/* ---- session -------------------------------------------------------------------------------- */
 
 typedef struct rill_session_params {
   uint32_t struct_size;
@@ -287,30 +289,30 @@ typedef struct rill_session_params {
   uint32_t reserved;       /* zero */
 } rill_session_params;
 
-/* An empty session. Every byte it will ever use on the device is allocated here; the session keeps
- * the model's weights. Any thread. RILL_E_ARG: a parameter. RILL_E_NOMEM: names both numbers.
- * RILL_E_UNSUPPORTED: the device lacks an operator. RILL_E_DEVICE_LOST. */
+/* An empty session. Every byte it will ever use on the device is allocated here; the session
+ * keeps the model's weights. Any thread. RILL_E_ARG: a parameter. RILL_E_NOMEM: names both
+ * numbers. RILL_E_UNSUPPORTED: the device lacks an operator. RILL_E_DEVICE_LOST. */
 RILL_API rill_status rill_session_create(rill_model *model, const rill_session_params *params,
                                          rill_session **out);
 
-/* Closes the session, and its generation if one is open. A call that is running on another thread is
- * cancelled and waited for. Any thread. RILL_E_ARG, RILL_E_CLOSED; RILL_E_REENTRANT: from a callback
- * of this session (it stays open). */
+/* Closes the session, and its generation if one is open. A call that is running on another thread
+ * is cancelled and waited for. Any thread. RILL_E_ARG, RILL_E_CLOSED; RILL_E_REENTRANT: from a
+ * callback of this session (it stays open). */
 RILL_API rill_status rill_session_close(rill_session *session);
 
 /* Tokens fed so far; 0 for a handle that is none. Any thread, also while a call runs. */
 RILL_API uint64_t rill_session_length(const rill_session *session);
 
-/* Ids of the timeline from position `from` to its end. *count is what there is from there on, and a
- * smaller cap gives the first cap of them: RILL_OK. RILL_E_ARG: from is past the end. */
+/* Ids of the timeline from position `from` to its end. *count is what there is from there on, and
+ * a smaller cap gives the first cap of them: RILL_OK. RILL_E_ARG: from is past the end. */
 RILL_API rill_status rill_session_tokens(const rill_session *session, uint64_t from, int32_t *ids,
                                          size_t cap, size_t *count);
 
-/* Feeds n tokens, in passes of prefill_chunk; each pass is committed whole. progress (may be NULL)
- * counts tokens of this call.
- * RILL_E_ARG: an id outside the vocabulary (nothing is fed). RILL_E_CONTEXT_FULL: would pass
- * max_tokens (nothing is fed). RILL_E_CANCELLED: whole passes stay, rill_session_length says how far.
- * RILL_E_STATE: a generation is open. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+/* Feeds n tokens, in passes of prefill_chunk; each pass is committed whole. progress (may be
+ * NULL) counts tokens of this call. RILL_E_ARG: an id outside the vocabulary (nothing is fed).
+ * RILL_E_CONTEXT_FULL: would pass max_tokens (nothing is fed). RILL_E_CANCELLED: whole passes
+ * stay, rill_session_length says how far. RILL_E_STATE: a generation is open. RILL_E_BUSY,
+ * RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
 RILL_API rill_status rill_session_append(rill_session *session, const int32_t *ids, size_t n,
                                          rill_progress_fn progress, void *ud);
 
@@ -321,8 +323,9 @@ RILL_API rill_status rill_session_step(rill_session *session, int32_t id);
  * RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_reset(rill_session *session);
 
-/* Ends the call that is running on the session, if any, with RILL_E_CANCELLED: within one layer of a
- * prefill, within one token of a generation. Has no effect on later calls. Any thread, also a
+/* Ends the call that is running on the session with RILL_E_CANCELLED: within one layer of a
+ * prefill, within one token of a generation. When none is running, it ends the next call of the
+ * generation that is open, or does nothing: later calls are not its business. Any thread, also a
  * callback. RILL_E_ARG, RILL_E_CLOSED. */
 RILL_API rill_status rill_session_cancel(rill_session *session);
 
@@ -336,9 +339,9 @@ typedef struct rill_token_prob {
   float logprob; /* natural logarithm */
 } rill_token_prob;
 
-/* Log softmax of those logits: out[i] for ids[i], and the k most probable tokens in falling order.
- * n or k may be 0. RILL_E_ARG: an id outside the vocabulary, k over the vocabulary. RILL_E_STATE:
- * nothing was fed yet. RILL_E_BUSY, RILL_E_REENTRANT. */
+/* Log softmax of those logits: out[i] for ids[i], and the k most probable tokens in falling
+ * order. n or k may be 0. RILL_E_ARG: an id outside the vocabulary, k over the vocabulary.
+ * RILL_E_STATE: nothing was fed yet. RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_logprobs(rill_session *session, const int32_t *ids, size_t n,
                                            float *out, rill_token_prob *top, size_t k);
 
@@ -350,7 +353,7 @@ typedef struct rill_stats {
   uint64_t sampled_tokens;
   int64_t prefill_ns;
   int64_t decode_ns;               /* steps and sampling */
-  int64_t last_ttft_ns;            /* start of the last append to the first token generated after it */
+  int64_t last_ttft_ns;            /* start of the last append to the next first token */
   uint64_t cancelled_calls;
   uint64_t device_bytes;           /* allocated by this session */
   uint64_t planned_bytes;          /* what the plan said */
@@ -361,7 +364,7 @@ typedef struct rill_stats {
  * RILL_E_CLOSED. */
 RILL_API rill_status rill_session_get_stats(const rill_session *session, rill_stats *out);
 
-/* ---- generation ------------------------------------------------------------------------------- */
+/* ---- generation ----------------------------------------------------------------------------- */
 
 typedef struct rill_token_bias {
   int32_t id;
@@ -420,14 +423,15 @@ typedef struct rill_event {
 
 /* Starts a reply after the session's last token. One generation at a time. The params are copied.
  * RILL_E_ARG: names the parameter. RILL_E_STATE: nothing was fed yet, or a generation is open.
- * RILL_E_UNSUPPORTED: stop strings on a model without tokenizer. RILL_E_BUSY, RILL_E_REENTRANT. */
+ * RILL_E_UNSUPPORTED: stop strings on a model without tokenizer. RILL_E_BUSY, RILL_E_REENTRANT.
+ * */
 RILL_API rill_status rill_gen_begin(rill_session *session, const rill_gen_params *params,
                                     rill_gen **out);
 
 /* Samples one token and feeds it: at most one decode step. After END it says END again.
- * out->struct_size must be set.
- * RILL_E_CANCELLED: the session stands at the last token fed; call again to go on. RILL_E_CLOSED: the
- * generation was ended or its session closed. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+ * out->struct_size must be set. RILL_E_CANCELLED: the session stands at the last token fed; call
+ * again to go on. RILL_E_CLOSED: the generation was ended or its session closed. RILL_E_BUSY,
+ * RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
 RILL_API rill_status rill_gen_next(rill_gen *gen, rill_event *out);
 
 /* Closes the generation, finished or not; the tokens it fed stay in the session. RILL_E_ARG,
@@ -445,10 +449,10 @@ typedef struct rill_gen_stats {
   int64_t elapsed_ns;
 } rill_gen_stats;
 
-/* begin, next until END, end. fn (may be NULL) gets every event with the last one END; stats (may be
- * NULL, else with struct_size set) is filled in even when the call fails after it began. On any
- * failure the tokens fed so far stay in the session and no generation is left open.
- * Errors as rill_gen_begin and rill_gen_next. */
+/* begin, next until END, end. fn (may be NULL) gets every event with the last one END; stats (may
+ * be NULL, else with struct_size set) is filled in even when the call fails after it began. On
+ * any failure the tokens fed so far stay in the session and no generation is left open. Errors as
+ * rill_gen_begin and rill_gen_next. */
 RILL_API rill_status rill_generate(rill_session *session, const rill_gen_params *params,
                                    rill_event_fn fn, void *ud, rill_gen_stats *stats);
 

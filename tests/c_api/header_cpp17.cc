@@ -1,0 +1,12 @@
+// Compiled as C++17, pedantic, warnings as errors: both headers alone, the C++ one used.
+#include <rill/rill.hpp>
+
+int HeaderCpp17(const char* path);
+int HeaderCpp17(const char* path) {
+  const rill::Model model(path);
+  rill::Session session(model);
+  session.append(model.tokenize("x"));
+  int n = 0;
+  for (const rill::Event& event : session.generate()) n += event.is_end ? 0 : 1;
+  return n;
+}
