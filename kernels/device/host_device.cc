@@ -14,11 +14,20 @@ namespace {
 constexpr size_t kAlignment = 64;               // a cache line and a zmm register
 constexpr size_t kMappingThreshold = 1u << 20;  // below it a mapping wastes more than it saves
 
+// From here on the system is asked for its large pages (2 MiB): a matrix product that streams
+// through small ones waits for address translation as long as for memory.
+constexpr size_t kLargePagesThreshold = 4u << 20;
+
 bool IsMapping(size_t bytes) { return bytes >= kMappingThreshold; }
 
 void* AllocateMapping(size_t bytes) {
   void* data = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return data == MAP_FAILED ? nullptr : data;
+  if (data == MAP_FAILED) return nullptr;
+#if defined(MADV_HUGEPAGE)
+  if (bytes >= kLargePagesThreshold)
+    madvise(data, bytes, MADV_HUGEPAGE);  // a wish: it may not be granted
+#endif
+  return data;
 }
 
 void* AllocateSmall(size_t bytes) {

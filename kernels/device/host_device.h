@@ -14,9 +14,10 @@ class HostDevice : public Device {
  public:
   bool is_host() const final { return true; }
 
-  // From 1 MiB on, memory is an anonymous mapping of its own: pages nobody touches cost nothing,
-  // and they go back to the system on Free. ResourceExhausted names the bytes asked for and those
-  // in use; nothing is counted then.
+  // From 1 MiB on, memory is an anonymous mapping of its own, from 4 MiB on of large pages where
+  // the system has them (2 MiB on Linux): pages nobody touches cost nothing, and they go back to
+  // the system on Free. ResourceExhausted names the bytes asked for and those in use; nothing is
+  // counted then.
   absl::StatusOr<void*> Allocate(size_t bytes) final;
   void Free(void* data, size_t bytes) final;
 
