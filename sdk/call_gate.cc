@@ -22,12 +22,26 @@ void CallGate::Leave() {
 }
 
 void CallGate::Cancel() {
-  const uint64_t seen = call_.load();
-  if (seen % 2 == 0 && !expectant_.load()) return;
-  const uint64_t target = seen | 1;  // the call that runs, or the next
-  uint64_t last = cancelled_.load();
-  while (last < target && !cancelled_.compare_exchange_weak(last, target)) {
+  if (in_task_.load()) {
+    owed_.store(true);
+    return;
   }
+  const uint64_t running = call_.load();
+  if (running % 2 == 0) return;
+  uint64_t last = cancelled_.load();
+  while (last < running && !cancelled_.compare_exchange_weak(last, running)) {
+  }
+}
+
+void CallGate::BeginTask() {
+  owed_.store(false);
+  in_task_.store(true);
+}
+
+// What is still owed dies with the task: it must not hit whatever comes next.
+void CallGate::EndTask() {
+  in_task_.store(false);
+  owed_.store(false);
 }
 
 }  // namespace rill

@@ -1,7 +1,8 @@
 // sdk/call_gate.h — one call at a time, told apart from re-entry, and cancelled from outside.
 //
-// Calls are numbered; a cancellation names the call it is meant for. So one that comes late cannot
-// hit the call after, and one that comes while a call runs cannot be lost.
+// Calls are numbered, and a cancellation names the call it is meant for: one that comes late cannot
+// hit the call after. A task of several calls (a reply) is cancelled as a whole: what comes between
+// two of its calls stays owed until a call has answered Cancelled.
 #pragma once
 
 #include <atomic>
@@ -19,18 +20,24 @@ class CallGate {  // Thread-safe.
   absl::Status Enter();
   void Leave();
 
-  // Meant for the call that runs. When none does: for the next one if `expectant`, else for nobody.
+  // Meant for the call that runs, if any; during a task for the first that looks, whenever it does.
   void Cancel();
-  // Whether the running call was cancelled. From inside it.
-  bool cancelled() const { return cancelled_.load() == call_.load(); }
 
-  void set_expectant(bool expectant) { expectant_.store(expectant); }
+  // From inside a call: whether it was cancelled; and that it says so to its caller.
+  bool cancelled() const {
+    return cancelled_.load() == call_.load() || (in_task_.load() && owed_.load());
+  }
+  void Answered() { owed_.store(false); }
+
+  void BeginTask();
+  void EndTask();
 
  private:
   std::atomic<std::thread::id> owner_{};  // nobody: outside
   std::atomic<uint64_t> call_{0};         // odd while a call runs
   std::atomic<uint64_t> cancelled_{0};    // the call to end; never falls, never 0 for a real one
-  std::atomic<bool> expectant_{false};
+  std::atomic<bool> in_task_{false};
+  std::atomic<bool> owed_{false};
 };
 
 // Enters for the length of a scope; look at status() first.

@@ -85,8 +85,8 @@ struct Generation::Impl {
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Generation::~Generation() {
+  impl_->session.impl_->gate.EndTask();
   impl_->session.impl_->generation_open.store(false);
-  impl_->session.impl_->gate.set_expectant(false);
 }
 
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
@@ -100,7 +100,7 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
   if (inside.generation_open.exchange(true)) {
     return absl::FailedPreconditionError("session: another generation is open on it");
   }
-  inside.gate.set_expectant(true);
+  inside.gate.BeginTask();
   return std::unique_ptr<Generation>(
       new Generation(std::make_unique<Impl>(session, params, std::move(stops))));
 }

@@ -72,8 +72,9 @@ class Session {
                         absl::Span<float> top_logprobs);
 
   // Any thread, and from inside a callback. The running call ends with Cancelled within one layer of a prefill or one
-  // step; later ones are not affected. When no call runs it does nothing, unless a generation is open: then the next
-  // call ends so, for whoever cancels a reply does not know whether its thread is inside Next() at that instant.
+  // step; later ones are not affected, and when none runs it does nothing. While a generation is open it is the reply
+  // that is cancelled: whoever does so cannot know whether its thread is inside Next() at that instant, so a Cancel
+  // between two calls ends the next Append, Step, Sample or Next.
   void Cancel();
 
   SessionStats stats() const;

@@ -36,7 +36,9 @@ absl::Status Session::Impl::Allocate() {
 
 absl::Status Session::Impl::Finish(absl::Status status) {
   if (status.ok() && gate.cancelled()) status = absl::CancelledError("session: call cancelled");
-  if (absl::IsCancelled(status)) Raise(counters.cancelled_calls, 1);
+  if (!absl::IsCancelled(status)) return status;
+  gate.Answered();
+  Raise(counters.cancelled_calls, 1);
   return status;
 }
 

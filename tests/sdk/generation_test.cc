@@ -300,6 +300,7 @@ TEST(GenerationTest, CancelledBetweenCallsEndsTheNextAndLosesNothing) {
   int n_cancelled = 0;
   for (int call = 0; reply.finish == FinishReason::kNone; ++call) {
     if (call % 3 == 0) std::thread([&] { session->Cancel(); }).join();
+    ASSERT_EQ(TokensOf(*session).size(), session->length());  // does not take the cancellation
     const uint64_t length = session->length();
     const auto event = generation->Next();
     if (event.ok()) {
@@ -313,8 +314,8 @@ TEST(GenerationTest, CancelledBetweenCallsEndsTheNextAndLosesNothing) {
   EXPECT_EQ(reply.text, "abcdefghi");
   EXPECT_GE(n_cancelled, 4);
   EXPECT_EQ(session->stats().cancelled_calls, static_cast<uint64_t>(n_cancelled));
+  session->Cancel();  // nobody asks for more
   generation.reset();
-  session->Cancel();  // no generation is open any more
   EXPECT_TRUE(session->Step('q').ok());
 }
 

@@ -33,14 +33,25 @@ TEST(CallGateTest, ACancellationIsForOneCall) {
   ASSERT_TRUE(gate.Enter().ok());
   EXPECT_FALSE(gate.cancelled());
   gate.Leave();
-  gate.set_expectant(true);
+}
+
+TEST(CallGateTest, ATasksCancellationIsOwedUntilAnsweredOrItsEnd) {
+  CallGate gate;
+  const auto cancelled = [&] {
+    CallScope call(gate);
+    return gate.cancelled();
+  };
+  gate.BeginTask();
   gate.Cancel();
-  ASSERT_TRUE(gate.Enter().ok());
-  EXPECT_TRUE(gate.cancelled());
-  gate.Leave();
-  ASSERT_TRUE(gate.Enter().ok());
-  EXPECT_FALSE(gate.cancelled());
-  gate.Leave();
+  EXPECT_TRUE(cancelled());  // a call that cannot answer leaves it to the next
+  EXPECT_TRUE(cancelled());
+  gate.Answered();
+  EXPECT_FALSE(cancelled());
+  gate.Cancel();
+  gate.EndTask();
+  EXPECT_FALSE(cancelled());
+  gate.BeginTask();
+  EXPECT_FALSE(cancelled());
 }
 
 bool Expected(const absl::Status& status) {
