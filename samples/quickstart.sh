@@ -24,7 +24,7 @@ if ! cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DRILL_BUI
   cat "$build/configure.log" >&2
   exit 1
 fi
-cmake --build "$build" --target rill-convert rill-chat rill-eval rill-bench >&2
+cmake --build "$build" --target rill-convert rill-chat >&2
 
 is_stale() {
   [ ! -e "$model" ] || [ -n "$(find "$checkpoint" -type f -newer "$model" -print -quit)" ]
