@@ -55,6 +55,8 @@ def released(weights):
 def weights_of(folder):
     """The inverse: a checkpoint folder's tensors as model.py wants them."""
     t = load_file(folder / "model.safetensors")
+    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
+    model.use(next(n for n, c in model.CONFIGS.items() if c["num_hidden_layers"] == layers))
     out = {"embed": t["model.embed_tokens.weight"], "norm": t["model.norm.weight"], "head": t["lm_head.weight"]}
     for i in range(model.C["num_hidden_layers"]):
         layer, attn = f"model.layers.{i}.", f"model.layers.{i}.self_attn."
@@ -156,8 +158,10 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("checkpoint"))
     parser.add_argument("--heldout", type=pathlib.Path, default=pathlib.Path("heldout"))
+    parser.add_argument("--shape", choices=model.CONFIGS, default="full")
     parser.add_argument("--golden", action="store_true")
     args = parser.parse_args()
+    model.use(args.shape)
     write_checkpoint(load_file(args.weights), args.data / "tiktoken.model", args.out)
     if args.golden:
         golden(args.out, args.heldout)

@@ -8,14 +8,22 @@ import math
 import torch
 import torch.nn.functional as F
 
-CONFIG = {
-    "vocab_size": 3072, "hidden_size": 192, "num_hidden_layers": 8, "full_attn_layers": [4, 8], "kda_heads": 2,
-    "kda_dim": 128, "mla_heads": 2, "nope": 128, "rope": 64, "v": 128, "kv_lora": 512, "intermediate": 384,
-    "experts": 8, "top_k": 2, "expert_width": 96, "routed_scaling_factor": 2.446, "eps": 1e-5, "kv_eps": 1e-6,
+CONFIGS = {                 # "full" is for train.py on a GPU, "small" for train_cpu.py: half the depth, thinner experts
+    "full": {"num_hidden_layers": 8, "full_attn_layers": [4, 8], "expert_width": 96},
+    "small": {"num_hidden_layers": 4, "full_attn_layers": [4], "expert_width": 32},
 }
-C = CONFIG
+C = {
+    "vocab_size": 3072, "hidden_size": 192, "kda_heads": 2, "kda_dim": 128, "mla_heads": 2, "nope": 128, "rope": 64,
+    "v": 128, "kv_lora": 512, "intermediate": 384, "experts": 8, "top_k": 2, "routed_scaling_factor": 2.446,
+    "eps": 1e-5, "kv_eps": 1e-6, **CONFIGS["full"],
+}
 KDA = C["kda_heads"] * C["kda_dim"]
 GROUP = 32
+
+
+def use(name):
+    """Chooses one of CONFIGS for everything that follows."""
+    C.update(CONFIGS[name])
 
 
 def is_mla(layer):

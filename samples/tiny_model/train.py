@@ -72,7 +72,8 @@ class Muon:
     @staticmethod
     def _orthogonal(m):
         flip = m.shape[1] > m.shape[2]
-        x = (m.mT if flip else m).bfloat16()
+        x = m.mT if flip else m
+        x = x.bfloat16() if x.is_cuda else x
         x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
         for _ in range(5):
             a = x @ x.mT
