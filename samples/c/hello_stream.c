@@ -14,12 +14,15 @@ int main(int argc, char **argv) {
   rill_session *session = NULL;
   int32_t ids[256];
   size_t n = 0;
+  rill_gen_params params;
+  RILL_INIT(params);
+  params.max_tokens = 256;
   if (argc == 2 && rill_model_open(argv[1], strlen(argv[1]), NULL, &model) == RILL_OK &&
       rill_session_create(model, NULL, &session) == RILL_OK &&
       rill_chat_render(model, chat, strlen(chat), NULL, 0, RILL_CHAT_OPEN_REPLY, ids, 256, &n) ==
           RILL_OK &&
       rill_session_append(session, ids, n, NULL, NULL) == RILL_OK &&
-      rill_generate(session, NULL, print, NULL, NULL) == RILL_OK) {
+      rill_generate(session, &params, print, NULL, NULL) == RILL_OK) {
     rill_session_close(session);
     return rill_model_release(model);
   }

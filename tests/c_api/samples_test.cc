@@ -1,0 +1,42 @@
+// The programs of samples/c and samples/cpp, run as a reader would run them.
+#include <string>
+
+#include "gtest/gtest.h"
+#include "tests/c_api/model_file.h"
+#include "tests/support/run_program.h"
+
+namespace rill::test {
+namespace {
+
+const std::string kBin = RILL_BINARY_DIR "/bin/";
+
+TEST(SamplesTest, HelloStreamRunsToTheEnd) {
+  const ProgramResult run = RunProgram({kBin + "hello_stream", TinyModelPath()});
+  EXPECT_EQ(run.exit_code, 0) << run.err;
+  EXPECT_EQ(run.err, "");
+}
+
+TEST(SamplesTest, HelloStreamSaysWhatIsWrong) {
+  const ProgramResult usage = RunProgram({kBin + "hello_stream"});
+  EXPECT_EQ(usage.exit_code, 1);
+  EXPECT_NE(usage.err.find("usage"), std::string::npos);
+  const ProgramResult missing = RunProgram({kBin + "hello_stream", "/nonexistent.rill"});
+  EXPECT_EQ(missing.exit_code, 1);
+  EXPECT_NE(missing.err.find("/nonexistent.rill"), std::string::npos) << missing.err;
+}
+
+TEST(SamplesTest, ChatTakesTurns) {
+  const auto chat = [](const std::string& input) {
+    return RunProgram(
+        {"/bin/sh", "-c", "printf '" + input + "' | '" + kBin + "chat' '" + TinyModelPath() + "'"});
+  };
+  const ProgramResult none = chat("");
+  EXPECT_EQ(none.exit_code, 0) << none.err;
+  EXPECT_EQ(none.out, "> \n");
+  const ProgramResult one = chat("say \"the\" \\\\ \\t hello\\n");
+  EXPECT_EQ(one.exit_code, 0) << one.err;
+  EXPECT_GT(one.out.size(), std::string("> \n> \n").size());
+}
+
+}  // namespace
+}  // namespace rill::test
