@@ -38,6 +38,7 @@ int main(int argc, char** argv) {
     auto params = rill::params<rill_gen_params>();
     params.temperature = 0.7f;
     params.top_p = 0.95f;
+    params.max_tokens = 512;
     std::string line;
     while (std::cout << "> " << std::flush && std::getline(std::cin, line)) {
       const std::string message = R"([{"role": "user", "content": )" + Quote(line) + "}]";
