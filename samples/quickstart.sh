@@ -38,6 +38,6 @@ if [ $# -gt 0 ]; then
   exec "${chat[@]}" --prompt "$*"
 elif [ ! -t 0 ]; then
   prompt=$(cat)
-  exec "${chat[@]}" --prompt "${prompt:-Tell me what a ladder is.}"
+  exec "${chat[@]}" --prompt "${prompt:-What is a river?}"
 fi
 exec "${chat[@]}"
