@@ -10,7 +10,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 jobs=$(nproc)
-threaded='thread|determinism|concurren|cancel|busy' # by name, beside the label "threads"
+threaded='thread|determinism|concurren|cancel|busy|misuse' # by name, beside the label "threads"
 
 modes=()
 skip_full=no
