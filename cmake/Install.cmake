@@ -1,5 +1,4 @@
 # What an installation holds: librill.so, librill.a, the headers, a CMake package and a pkg-config file.
-include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 set(rill_package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/rill)
 
