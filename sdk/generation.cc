@@ -6,6 +6,7 @@
 
 #include "kernels/base/status.h"
 #include "model/tokenizer/utf8_stream.h"
+#include "sdk/generation_state.h"
 #include "sdk/session_impl.h"
 #include "sdk/stop.h"
 
@@ -67,6 +68,7 @@ struct Generation::Impl {
   absl::Status AddText(int32_t id);
   void CollectTop();
   GenerationEvent End(FinishReason reason, int32_t id = -1, float logprob = 0);
+  void Recall(const GenerationState& state);
 
   Session& session;
   const GenerationParams params;
@@ -85,8 +87,10 @@ struct Generation::Impl {
 Generation::Generation(std::unique_ptr<Impl> impl) : impl_(std::move(impl)) {}
 
 Generation::~Generation() {
-  impl_->session.impl_->gate.EndTask();
-  impl_->session.impl_->generation_open.store(false);
+  Session::Impl& inside = *impl_->session.impl_;
+  inside.gate.EndTask();
+  inside.generation = nullptr;
+  inside.generation_open.store(false);
 }
 
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
@@ -97,13 +101,56 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
   RILL_RETURN_IF_ERROR(CheckParams(session.model(), params));
   RILL_ASSIGN_OR_RETURN(StopFilter stops, StopFilter::Create(params.stop_strings));
   RILL_RETURN_IF_ERROR(inside.NeedLogits());
+  return Start(session, std::make_unique<Impl>(session, params, std::move(stops)));
+}
+
+absl::StatusOr<std::unique_ptr<Generation>> Generation::Resume(Session& session) {
+  Session::Impl& inside = *session.impl_;
+  CallScope call(inside.gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  if (inside.parked_generation.empty()) {
+    return absl::FailedPreconditionError("session: no reply was open where this timeline was taken");
+  }
+  RILL_ASSIGN_OR_RETURN(const GenerationState state, DecodeGenerationState(inside.parked_generation));
+  RILL_RETURN_IF_ERROR(CheckParams(session.model(), state.params));
+  RILL_ASSIGN_OR_RETURN(StopFilter stops, StopFilter::Resume(state.params.stop_strings, state.stop));
+  auto impl = std::make_unique<Impl>(session, state.params, std::move(stops));
+  RILL_ASSIGN_OR_RETURN(impl->utf8, Utf8Stream::FromPending(state.utf8_pending));
+  RILL_RETURN_IF_ERROR(inside.NeedLogits());
+  impl->Recall(state);
+  RILL_ASSIGN_OR_RETURN(std::unique_ptr<Generation> generation, Start(session, std::move(impl)));
+  inside.parked_generation.clear();
+  return generation;
+}
+
+absl::StatusOr<std::unique_ptr<Generation>> Generation::Start(Session& session, std::unique_ptr<Impl> impl) {
+  Session::Impl& inside = *session.impl_;
   if (inside.generation_open.exchange(true)) {
     return absl::FailedPreconditionError("session: another generation is open on it");
   }
   inside.gate.BeginTask();
-  return std::unique_ptr<Generation>(
-      new Generation(std::make_unique<Impl>(session, params, std::move(stops))));
+  std::unique_ptr<Generation> generation(new Generation(std::move(impl)));
+  inside.generation = generation.get();
+  return generation;
 }
+
+std::string Generation::Save() const {
+  GenerationState state;
+  state.params = impl_->params;
+  state.utf8_pending = std::string(impl_->utf8.pending());
+  state.stop = impl_->stops.state();
+  state.n_fed = impl_->n_fed;
+  state.ended = impl_->event.kind == GenerationEvent::Kind::kEnd;
+  state.finish = impl_->event.finish;
+  state.undelivered = impl_->undelivered;
+  state.id = impl_->event.id;
+  state.logprob = impl_->event.logprob;
+  state.position = impl_->event.position;
+  if (impl_->undelivered) state.text = impl_->text;
+  return Encode(state);
+}
+
+std::string Session::Impl::OpenGeneration() const { return generation != nullptr ? generation->Save() : parked_generation; }
 
 absl::StatusOr<GenerationEvent> Generation::Next() {
   Session::Impl& inside = *impl_->session.impl_;
@@ -126,6 +173,20 @@ Event Generation::Impl::Next() {
   const FinishReason limit = Limit();
   if (limit != FinishReason::kNone) return End(limit);
   return SampleAndFeed();
+}
+
+// The alternatives of an undelivered event are not kept.
+void Generation::Impl::Recall(const GenerationState& state) {
+  n_fed = state.n_fed;
+  undelivered = state.undelivered;
+  text = state.text;
+  if (!state.ended && !state.undelivered) return;
+  event.kind = state.ended ? GenerationEvent::Kind::kEnd : GenerationEvent::Kind::kToken;
+  event.finish = state.finish;
+  event.id = state.id;
+  event.logprob = state.logprob;
+  event.position = state.position;
+  event.text = text;
 }
 
 FinishReason Generation::Impl::Limit() const {

@@ -49,6 +49,10 @@ class Generation {  // One caller at a time, the session's. Borrows the session.
   // open on it; Aborted when it is busy. A model without tokenizer generates tokens with empty text and takes no stop
   // strings.
   static absl::StatusOr<std::unique_ptr<Generation>> Begin(Session& session, const GenerationParams& params);
+  // Goes on with the reply that was open when this timeline was saved, forked or taken as a snapshot: same parameters, the
+  // text held back, the tokens counted. FailedPrecondition when there was none, or the session has moved since; else
+  // errors as Begin.
+  static absl::StatusOr<std::unique_ptr<Generation>> Resume(Session& session);
   ~Generation();
 
   // Samples one token and feeds it, at most one decode step. A stop token is reported in the kEnd event's `id` and is
@@ -60,8 +64,12 @@ class Generation {  // One caller at a time, the session's. Borrows the session.
   absl::StatusOr<GenerationEvent> Next();
 
  private:
+  friend class Session;
+  friend struct Session::Impl;
   struct Impl;
   explicit Generation(std::unique_ptr<Impl> impl);
+  static absl::StatusOr<std::unique_ptr<Generation>> Start(Session& session, std::unique_ptr<Impl> impl);
+  std::string Save() const;
   std::unique_ptr<Impl> impl_;
 };
 

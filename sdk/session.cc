@@ -55,11 +55,51 @@ absl::StatusOr<Session::Sampled> Session::Sample(const SamplingParams& params,
 absl::Status Session::Reset() {
   CallScope call(impl_->gate);
   RILL_RETURN_IF_ERROR(call.status());
-  RILL_RETURN_IF_ERROR(impl_->state->Reset());
-  impl_->host_logits_fresh = false;
-  impl_->first_token_due = false;
-  length_.store(0, std::memory_order_release);
+  return impl_->Reset();
+}
+
+absl::StatusOr<RewindCost> Session::CostOfRewind(uint64_t position) const {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  RILL_RETURN_IF_ERROR(impl_->CheckRewind(position));
+  return impl_->CostOf(static_cast<int64_t>(position));
+}
+
+absl::StatusOr<RewindCost> Session::Rewind(uint64_t position, const AppendProgress& progress) {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  absl::StatusOr<RewindCost> cost = impl_->Rewind(position, progress);
+  RILL_RETURN_IF_ERROR(impl_->Finish(cost.status()));
+  return cost;
+}
+
+absl::Status Session::Mark(uint64_t tag) {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  return impl_->Mark(tag);
+}
+
+absl::Status Session::Unmark(uint64_t tag) {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  impl_->ladder.Unmark(tag);
   return absl::OkStatus();
+}
+
+absl::StatusOr<size_t> Session::Checkpoints(absl::Span<uint64_t> out) const {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  const absl::Span<const Rung> rungs = impl_->ladder.rungs();
+  for (size_t i = 0; i < std::min(rungs.size(), out.size()); ++i) out[i] = static_cast<uint64_t>(rungs[i].position);
+  return rungs.size();
+}
+
+absl::StatusOr<SyncReport> Session::Sync(absl::Span<const int32_t> ids, const AppendProgress& progress) {
+  CallScope call(impl_->gate);
+  RILL_RETURN_IF_ERROR(call.status());
+  absl::StatusOr<SyncReport> report = impl_->Sync(ids, progress);
+  RILL_RETURN_IF_ERROR(impl_->Finish(report.status()));
+  return report;
 }
 
 absl::StatusOr<size_t> Session::Tokens(uint64_t from, absl::Span<int32_t> out) const {

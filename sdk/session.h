@@ -31,6 +31,29 @@ using AppendProgress = std::function<bool(uint64_t done, uint64_t total)>;
 // come before the pass is committed.
 using LogitsSink = std::function<void(uint64_t position, absl::Span<const float> logits)>;
 
+// The price of going back to a position: the checkpoint it starts from, then tokens replayed from their records (the
+// recurrence alone) and tokens fed again through all layers. The three add up to the position.
+struct RewindCost {
+  uint64_t anchor = 0, replayed = 0, recomputed = 0;
+};
+
+enum class SyncReason : uint8_t {
+  kSame = 0,        // the session held exactly these tokens
+  kExtended = 1,    // it held a beginning of them
+  kRewound = 2,     // it held a common beginning and then others, which were taken back
+  kRebuilt = 3,     // nothing in common
+};
+
+// What Sync did. anchor + replayed + recomputed = common, and common + appended = the tokens asked for.
+struct SyncReport {
+  uint64_t common = 0;   // tokens of the session that stay
+  RewindCost rewind;     // how the session came to stand there; nothing but an anchor when it stood there already
+  uint64_t appended = 0;
+  SyncReason reason = SyncReason::kSame;
+};
+
+class Snapshot;
+
 class Session {
  public:
   // Allocates everything the plan names. ResourceExhausted with both numbers; Unimplemented names a missing operator.
@@ -57,8 +80,37 @@ class Session {
   absl::StatusOr<Sampled> Sample(const SamplingParams& params, absl::Span<int32_t> top_ids = {},
                                  absl::Span<float> top_logprobs = {});
 
-  // Back to an empty timeline; keeps all memory.
+  // Back to an empty timeline; keeps all memory. FailedPrecondition while a generation is open, as every call below that
+  // moves the timeline other than forward.
   absl::Status Reset();
+
+  // Back to any earlier position, with the state and the logits the session had there, bit for bit on host devices. The
+  // price is known beforehand: see RewindCost. OutOfRange: beyond the length. Cancelled or any other error: the session
+  // is where it was. `progress` counts recomputed tokens.
+  absl::StatusOr<RewindCost> CostOfRewind(uint64_t position) const;
+  absl::StatusOr<RewindCost> Rewind(uint64_t position, const AppendProgress& progress = {});
+
+  // Keeps a checkpoint of this position until Unmark(tag), Reset, or a rewind below it. ResourceExhausted with both
+  // numbers when the ladder's marks are used up; FailedPrecondition in an empty session.
+  absl::Status Mark(uint64_t tag);
+  absl::Status Unmark(uint64_t tag);
+  // Positions of the ladder's checkpoints, ascending; how many there are.
+  absl::StatusOr<size_t> Checkpoints(absl::Span<uint64_t> out) const;
+
+  // Makes the timeline these tokens: keeps what is in common, takes back what is not, appends the rest. For clients that
+  // send the whole conversation every time. Nothing is changed on InvalidArgument (a bad id) and ResourceExhausted (more
+  // than max_tokens); on Cancelled the session holds a beginning of `ids`.
+  absl::StatusOr<SyncReport> Sync(absl::Span<const int32_t> ids, const AppendProgress& progress = {});
+
+  // The timeline as it is, to come back to: costs one copy of the constant-size part; MLA pages are shared, copy on
+  // write. An open generation is part of it (see Generation::Resume). ResourceExhausted with both numbers.
+  absl::StatusOr<std::shared_ptr<const Snapshot>> TakeSnapshot();
+  // The session becomes the snapshot's timeline. InvalidArgument: of another model or cache type. ResourceExhausted: longer
+  // than max_tokens. The session is as before after an error.
+  absl::Status Restore(const Snapshot& snapshot);
+  // A second session that stands where this one stands, at the price of a copy of the constant-size part, whatever the
+  // length. Each goes its own way; either may be closed first.
+  absl::StatusOr<std::unique_ptr<Session>> Fork();
 
   uint64_t length() const { return length_.load(std::memory_order_acquire); }
   // Ids [from, from + out.size()) of the timeline, clamped to its end; returns how many were written. Aborted and
@@ -84,6 +136,7 @@ class Session {
 
  private:
   friend class Generation;
+  friend class Snapshot;
   struct Impl;
   Session(std::shared_ptr<const Model> model, const SessionShape& shape, Clock* clock);
   std::shared_ptr<const Model> model_;

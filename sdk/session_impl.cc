@@ -18,17 +18,19 @@ void Raise(std::atomic<int64_t>& counter, int64_t by) {
 
 }  // namespace
 
-absl::Status Session::Impl::Allocate() {
+absl::Status Session::Impl::Allocate(const Pools& pools) {
   Device& device = session.model_->device();
   const ModelConfig& config = session.model_->config();
   const SessionShape& shape = session.shape_;
-  RILL_ASSIGN_OR_RETURN(state, SequenceState::Create(device, config, shape));
+  RILL_ASSIGN_OR_RETURN(state, SequenceState::Create(device, config, shape, pools.pages));
   RILL_ASSIGN_OR_RETURN(forward, Forward::Create(session.model_, *state, shape));
   RILL_ASSIGN_OR_RETURN(
       ledger, HostBlock::Allocate(device, static_cast<size_t>(shape.max_tokens) * sizeof(int32_t)));
   RILL_ASSIGN_OR_RETURN(sample_scratch,
                         HostBlock::Allocate(device, SampleWorkspaceBytes(config.vocab_size)));
-  own_bytes = state->allocated_bytes() + forward->allocated_bytes();
+  RILL_ASSIGN_OR_RETURN(
+      ladder, Ladder::Create(pools.rungs != nullptr ? pools.rungs : BlockPool::Create(device, state->layout().rung_bytes), shape));
+  own_bytes = state->allocated_bytes() + forward->allocated_bytes() + ladder.bytes();
   if (device.is_host()) own_bytes += ledger.bytes() + sample_scratch.bytes();
   weight_bytes_per_token = WeightBytesPerToken(config, session.model_->recipe());
   return absl::OkStatus();
@@ -42,8 +44,7 @@ absl::Status Session::Impl::Finish(absl::Status status) {
   return status;
 }
 
-absl::Status Session::Impl::CheckFeed(absl::Span<const int32_t> ids) const {
-  const uint64_t length = session.length();
+absl::Status Session::Impl::CheckFeed(absl::Span<const int32_t> ids, uint64_t length) const {
   const uint64_t limit = static_cast<uint64_t>(session.shape_.max_tokens);
   if (ids.size() > limit - length) {
     return absl::ResourceExhaustedError(absl::StrCat("context full: ", length, " tokens and ",
@@ -60,8 +61,9 @@ absl::Status Session::Impl::CheckFeed(absl::Span<const int32_t> ids) const {
 
 absl::Status Session::Impl::Append(absl::Span<const int32_t> ids, const AppendProgress& progress,
                                    const LogitsSink& sink) {
-  RILL_RETURN_IF_ERROR(CheckFeed(ids));
+  RILL_RETURN_IF_ERROR(CheckFeed(ids, session.length()));
   if (ids.empty()) return absl::OkStatus();
+  RILL_RETURN_IF_ERROR(KeepBorder());
   const size_t chunk = static_cast<size_t>(session.shape_.prefill_chunk);
   int64_t then = append_started = clock->NowNanos();
   first_token_due = true;
@@ -70,7 +72,6 @@ absl::Status Session::Impl::Append(absl::Span<const int32_t> ids, const AppendPr
   while (done < ids.size()) {
     const absl::Span<const int32_t> pass = ids.subspan(done, chunk);
     RILL_RETURN_IF_ERROR(FeedPass(pass, cancel, sink));
-    Commit(pass);
     done += pass.size();
     const int64_t now = clock->NowNanos();
     Raise(counters.prefill_tokens, pass.size());
@@ -91,11 +92,18 @@ absl::Status Session::Impl::FeedPass(absl::Span<const int32_t> ids,
   const auto deliver = [&](int64_t row, absl::Span<const float> logits) {
     sink(first + static_cast<uint64_t>(row), logits);
   };
-  return forward->Prefill(ids, sink ? LogitsWanted::kAll : LogitsWanted::kLast, cancel, deliver);
+  PassTaps taps;
+  RILL_RETURN_IF_ERROR(PlanTaps(static_cast<int64_t>(ids.size()), &taps));
+  RILL_RETURN_IF_ERROR(forward->Prefill(ids, sink ? LogitsWanted::kAll : LogitsWanted::kLast, cancel, deliver,
+                                        absl::MakeConstSpan(taps.taps.data(), taps.n)));
+  Commit(ids);
+  KeepTaps(std::move(taps));
+  return absl::OkStatus();
 }
 
 // Ledger first: whoever sees the new length may read up to it.
 void Session::Impl::Commit(absl::Span<const int32_t> ids) {
+  parked_generation.clear();
   const uint64_t length = session.length();
   std::copy(ids.begin(), ids.end(), ledger.as<int32_t>() + length);
   host_logits_fresh = false;
@@ -103,11 +111,12 @@ void Session::Impl::Commit(absl::Span<const int32_t> ids) {
 }
 
 absl::Status Session::Impl::Step(int32_t id) {
-  RILL_RETURN_IF_ERROR(CheckFeed({&id, 1}));
+  RILL_RETURN_IF_ERROR(CheckFeed({&id, 1}, session.length()));
   if (gate.cancelled()) return absl::CancelledError("step cancelled before it began");
   const int64_t start = clock->NowNanos();
   RILL_RETURN_IF_ERROR(forward->Step(id));
   Commit({&id, 1});
+  KeepSpaced();
   Raise(counters.decode_tokens, 1);
   Raise(counters.decode_nanos, clock->NowNanos() - start);
   return absl::OkStatus();

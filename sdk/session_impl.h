@@ -4,6 +4,7 @@
 
 #include <array>
 #include <memory>
+#include <string>
 
 #include "absl/functional/function_ref.h"
 #include "model/graph/forward.h"
@@ -11,17 +12,24 @@
 #include "sdk/call_gate.h"
 #include "sdk/counters.h"
 #include "sdk/host_block.h"
+#include "sdk/ladder.h"
 #include "sdk/session.h"
 
 namespace rill {
 
+class Generation;
+
 struct Session::Impl {
   Impl(Session& owner, Clock* time) : session(owner), clock(time) {}
 
-  absl::Status Allocate();
+  // Pools to share pages and rungs with; null for new ones.
+  struct Pools {
+    std::shared_ptr<BlockPool> pages, rungs;
+  };
+  absl::Status Allocate(const Pools& pools = {});
 
-  // Checks that nothing is fed in part because of what could be known before.
-  absl::Status CheckFeed(absl::Span<const int32_t> ids) const;
+  // Checks that nothing is fed in part because of what could be known before. `length`: where they would be fed.
+  absl::Status CheckFeed(absl::Span<const int32_t> ids, uint64_t length) const;
   absl::Status Append(absl::Span<const int32_t> ids, const AppendProgress& progress,
                       const LogitsSink& sink);
   absl::Status Step(int32_t id);
@@ -33,6 +41,39 @@ struct Session::Impl {
 
   // A cancellation that came while the call ran makes it answer so, whatever it got done.
   absl::Status Finish(absl::Status status);
+
+  // sdk/rewind.cc
+  RewindCost CostOf(int64_t position) const;
+  absl::Status CheckRewind(uint64_t position) const;
+  absl::StatusOr<RewindCost> Rewind(uint64_t position, const AppendProgress& progress);
+  absl::Status Reach(int64_t position, const RewindCost& cost, absl::FunctionRef<bool()> cancel);
+  absl::StatusOr<SyncReport> Sync(absl::Span<const int32_t> ids, const AppendProgress& progress);
+  absl::Status Mark(uint64_t tag);
+  absl::Status Reset();
+
+  // sdk/checkpoints.cc: the ladder grows.
+  struct PassTaps {
+    std::array<Rung, kMaxTaps> rungs;
+    std::array<StateTap, kMaxTaps> taps;
+    size_t n = 0;
+  };
+  absl::Status PlanTaps(int64_t n_tokens, PassTaps* taps);
+  void KeepTaps(PassTaps taps);
+  void KeepSpaced();
+  absl::StatusOr<Rung> Capture(RungKind kind);
+  absl::Status KeepBorder();
+  absl::Status CopyLogitsTo(void* rung) const;
+  absl::Status CopyLogitsFrom(const void* rung);
+
+  // sdk/snapshot.cc
+  absl::StatusOr<std::shared_ptr<const Snapshot>> TakeSnapshot();
+  absl::Status Restore(const Snapshot& snapshot);
+  absl::StatusOr<std::unique_ptr<Session>> Fork();
+  // The reply that is open, or the one that was when this timeline was taken; empty when there is none.
+  std::string OpenGeneration() const;
+  absl::Status Assume(absl::Span<const int32_t> tokens, const void* rung, absl::Span<const BlockRef> pages);
+  void Stand(uint64_t length);
+  absl::Status NoGeneration() const;
 
   absl::Status FeedPass(absl::Span<const int32_t> ids, absl::FunctionRef<bool()> cancel,
                         const LogitsSink& sink);
@@ -47,6 +88,7 @@ struct Session::Impl {
   Counters counters;
   std::unique_ptr<SequenceState> state;
   std::unique_ptr<Forward> forward;
+  Ladder ladder;
   HostBlock ledger;          // [max_tokens] i32
   HostBlock sample_scratch;  // of the operator
   uint64_t own_bytes = 0;    // on the device
@@ -56,6 +98,8 @@ struct Session::Impl {
   bool first_token_due = false;  // an append waits for the token after it
   bool host_logits_fresh = false;
   std::atomic<bool> generation_open{false};
+  const Generation* generation = nullptr;  // the open one
+  std::string parked_generation;  // a reply that was open where this timeline was taken from: see Generation::Resume
 
   // The window, sorted, then counted. Members so that a token allocates nothing.
   std::array<int32_t, kMaxPenaltyWindow> window_ids;

@@ -7,6 +7,7 @@
 #include "kernels/ops/embed.h"
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/rms_norm.h"
+#include "model/graph/replay.h"
 #include "model/layers/glu.h"
 #include "model/layers/kda.h"
 #include "model/layers/mla.h"
@@ -68,13 +69,22 @@ absl::Status Forward::MakeDecoder() {
   return absl::OkStatus();
 }
 
-absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink) {
+// Whether the pass succeeds or not, it may write over the oldest slots of the ring.
+absl::Status Forward::PrepareToWrite(int64_t n_tokens) {
+  RILL_RETURN_IF_ERROR(state_.PrepareToWrite(n_tokens));
+  state_.ring().WillRecord(state_.position(), n_tokens);
+  return absl::OkStatus();
+}
+
+absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink,
+                              absl::Span<const StateTap> taps) {
   const int64_t T = static_cast<int64_t>(ids.size());
+  RILL_RETURN_IF_ERROR(PrepareToWrite(T));
   const bool guarded = shadow_.bytes() > 0;
   if (guarded) RILL_RETURN_IF_ERROR(device_.CopyOn(shadow_.data(), state_.fixed().data(), shadow_.bytes()));
   const TensorView device_ids = FirstRows(buffers_.ids, T);
   absl::Status status = device_.CopyIn(device_ids.data, ids.data(), ids.size() * sizeof(int32_t));
-  if (status.ok()) status = RunLayers(device_ids, cancel);
+  if (status.ok()) status = RunLayers(device_ids, cancel, taps);
   if (status.ok()) status = RunHead(T, wanted, sink);
   if (status.ok()) status = device_.Synchronize();
   if (status.ok()) {
@@ -87,31 +97,47 @@ absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted
 }
 
 absl::Status Forward::Step(int32_t id) {
+  RILL_RETURN_IF_ERROR(PrepareToWrite(1));
   if (decoder_ != nullptr) {
     RILL_RETURN_IF_ERROR(decoder_->Step(id, state_.position()));
   } else {
     const TensorView ids = FirstRows(buffers_.ids, 1);
     RILL_RETURN_IF_ERROR(device_.CopyIn(ids.data, &id, sizeof id));
-    RILL_RETURN_IF_ERROR(RunLayers(ids, [] { return false; }));
+    RILL_RETURN_IF_ERROR(RunLayers(ids, [] { return false; }, {}));
     RILL_RETURN_IF_ERROR(RunHead(1, LogitsWanted::kLast, [](int64_t, absl::Span<const float>) {}));
   }
   state_.Advance(1);
   return absl::OkStatus();
 }
 
-absl::Status Forward::RunLayers(const TensorView& ids, Cancel cancel) {
+absl::Status Forward::Replay(int64_t to) {
+  return ReplayTokens(*model_, state_, to, static_cast<float*>(buffers_.layer_base));
+}
+
+absl::Status Forward::RunLayers(const TensorView& ids, Cancel cancel, absl::Span<const StateTap> taps) {
   const int64_t T = ids.dim[0];
   const TensorView x = FirstRows(buffers_.x, T), normed = FirstRows(buffers_.normed, T);
   RILL_RETURN_IF_ERROR(device_.ops().embed(device_, EmbedArgs{ids, model_->weights().embedding, x}));
   const Pass pass{device_, state_.position(), T};
   for (int64_t l = 0; l < model_->config().n_layers(); ++l) {
     if (cancel()) return absl::CancelledError(absl::StrCat("cancelled before layer ", l));
-    RILL_RETURN_IF_ERROR(RunLayer(l, pass, x, normed));
+    RILL_RETURN_IF_ERROR(RunLayer(l, pass, taps, x, normed));
   }
   return absl::OkStatus();
 }
 
-absl::Status Forward::RunLayer(int64_t l, const Pass& pass, const TensorView& x, const TensorView& normed) {
+absl::Status Forward::RunKda(int64_t l, const Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
+                             const TensorView& normed) {
+  if (taps.size() > kMaxTaps) return absl::InternalError(absl::StrCat(taps.size(), " taps, at most ", kMaxTaps));
+  KdaTap kda_taps[kMaxTaps];
+  for (size_t i = 0; i < taps.size(); ++i) kda_taps[i] = {taps[i].after, state_.KdaIn(l, taps[i].fixed)};
+  Scratch scratch(buffers_.layer_base);
+  const KdaBuffers b = KdaBuffers::Take(scratch, model_->config(), pass.n_tokens);
+  return KdaForward(pass, model_->weights().layers[l].kda, state_.kda(l), {kda_taps, taps.size()}, b, normed, x);
+}
+
+absl::Status Forward::RunLayer(int64_t l, const Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
+                               const TensorView& normed) {
   const ModelConfig& config = model_->config();
   const LayerWeights& w = model_->weights().layers[l];
   const int64_t T = pass.n_tokens;
@@ -120,11 +146,10 @@ absl::Status Forward::RunLayer(int64_t l, const Pass& pass, const TensorView& x,
   };
 
   RILL_RETURN_IF_ERROR(norm(w.input_norm));
-  Scratch mixer(buffers_.layer_base);
   if (w.is_kda) {
-    const KdaBuffers b = KdaBuffers::Take(mixer, config, T);
-    RILL_RETURN_IF_ERROR(KdaForward(pass, w.kda, state_.kda(l), b, normed, x));
+    RILL_RETURN_IF_ERROR(RunKda(l, pass, taps, x, normed));
   } else {
+    Scratch mixer(buffers_.layer_base);
     const MlaBuffers b = MlaBuffers::Take(mixer, config, T, shape_.max_tokens);
     RILL_RETURN_IF_ERROR(MlaForward(pass, w.mla, state_.mla(l), b, normed, x));
   }
@@ -179,6 +204,7 @@ SessionPlan PlanSession(const Model& model, const SessionShape& shape) {
   SessionPlan plan = MakeSessionPlan(model.config(), shape);
   const Device& device = model.device();
   if (device.is_host()) return plan;
+  plan.ring_bytes = ReplayRing::Bytes(model.config(), ReplayWindow(device, shape));
   plan.cache_bytes += sizeof(void*) * static_cast<uint64_t>(CeilDiv(shape.max_tokens, kPageTokens));
   plan.logits_bytes += 4ull * static_cast<uint64_t>(model.config().vocab_size);
   if (device.ops().fused_decoder_bytes != nullptr) {

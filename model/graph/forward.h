@@ -24,6 +24,13 @@ enum class LogitsWanted : uint8_t {
   kAll = 2,    // of every token, given to the sink in order; logits() holds the last
 };
 
+// Where the constant-size part goes as it is after `after` tokens of a pass, 1..T; a list is strictly ascending and has
+// at most kMaxTaps entries.
+struct StateTap {
+  int64_t after;
+  void* fixed;      // device memory, StateLayout::fixed_bytes
+};
+
 // One per session: owns the activations, the logits and, where the device has one, the fused decoder. Allocates nothing
 // after Create. One caller at a time.
 class Forward {
@@ -36,10 +43,16 @@ class Forward {
   // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked.
   using Cancel = absl::FunctionRef<bool()>;
   using RowSink = absl::FunctionRef<void(int64_t row, absl::Span<const float> logits)>;
-  absl::Status Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink);
+  // The constant-size part as it is after the tokens of `taps` goes where they say; what they wrote counts only when the
+  // call succeeds.
+  absl::Status Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink,
+                       absl::Span<const StateTap> taps = {});
 
   // Feeds one token; logits wanted. Bit for bit Prefill of one token on host devices.
   absl::Status Step(int32_t id);
+
+  // The state brought forward through recorded tokens: see model/graph/replay.h. The logits are as before.
+  absl::Status Replay(int64_t to);
 
   TensorView logits() const;             // [1, vocab] f32 on the device, of the last token that wanted them
   absl::Span<float> host_logits();       // [vocab], for the caller to copy them into; the logits themselves on hosts
@@ -49,8 +62,12 @@ class Forward {
   Forward(std::shared_ptr<const Model> model, SequenceState& state, const SessionShape& shape);
   absl::Status Allocate();
   absl::Status MakeDecoder();
-  absl::Status RunLayers(const TensorView& ids, Cancel cancel);
-  absl::Status RunLayer(int64_t layer, const struct Pass& pass, const TensorView& x, const TensorView& normed);
+  absl::Status PrepareToWrite(int64_t n_tokens);
+  absl::Status RunLayers(const TensorView& ids, Cancel cancel, absl::Span<const StateTap> taps);
+  absl::Status RunLayer(int64_t layer, const struct Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
+                        const TensorView& normed);
+  absl::Status RunKda(int64_t layer, const struct Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
+                      const TensorView& normed);
   absl::Status RunHead(int64_t n_tokens, LogitsWanted wanted, RowSink sink);
 
   std::shared_ptr<const Model> model_;

@@ -5,6 +5,7 @@
 #include "kernels/ops/mla_cache.h"
 #include "kernels/ops/sample.h"
 #include "model/graph/pass_buffers.h"
+#include "model/graph/replay_ring.h"
 #include "model/graph/state.h"
 #include "model/io/absl_view.h"
 
@@ -13,6 +14,8 @@ namespace {
 
 constexpr int64_t kMaxContext = int64_t{1} << 26;   // 64 Mi tokens: keeps every size product far below 2^63
 constexpr int64_t kMaxChunk = 4096;
+constexpr int64_t kMaxWindow = 1024;
+constexpr int64_t kMinSlots = 8, kMaxSlots = 256;   // four spare, three for the replay ring, one that ages
 
 }  // namespace
 
@@ -25,6 +28,13 @@ absl::Status Validate(const SessionShape& s) {
   }
   if (s.mla_dtype != DType::kF32 && s.mla_dtype != DType::kBf16) {
     return absl::InvalidArgumentError(absl::StrCat("mla_dtype ", AbslView(Name(s.mla_dtype)), " is neither f32 nor bf16"));
+  }
+  if (s.rewind_window < 0 || s.rewind_window > kMaxWindow) {
+    return absl::InvalidArgumentError(absl::StrCat("rewind_window ", s.rewind_window, " is outside 0..", kMaxWindow));
+  }
+  if (s.ladder_slots < kMinSlots || s.ladder_slots > kMaxSlots) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("ladder_slots ", s.ladder_slots, " is outside ", kMinSlots, "..", kMaxSlots));
   }
   return absl::OkStatus();
 }
@@ -41,6 +51,8 @@ SessionPlan MakeSessionPlan(const ModelConfig& config, const SessionShape& shape
   plan.workspace_bytes = scratch.used();
   plan.logits_bytes = SampleWorkspaceBytes(config.vocab_size);
   plan.ledger_bytes = 4ull * static_cast<uint64_t>(shape.max_tokens);
+  plan.ring_bytes = ReplayRing::Bytes(config, shape.rewind_window);
+  plan.ladder_bytes = static_cast<uint64_t>(shape.ladder_slots) * layout.rung_bytes;
   return plan;
 }
 

@@ -16,6 +16,8 @@ struct SessionShape {
   int64_t max_tokens = 4096;          // longest context, in tokens; >= 1
   int64_t prefill_chunk = 256;        // tokens of one prefill pass, 1..4096
   DType mla_dtype = DType::kBf16;     // cache rows: bf16, or f32 where every digit is wanted
+  int64_t rewind_window = 64;         // last tokens that a rewind reaches without running layers, 0..1024
+  int64_t ladder_slots = 12;          // states kept for rewinds further back, 8..256; four of them are spare
 };
 
 // Bytes on the device the session runs on (host memory for host devices).
@@ -28,8 +30,11 @@ struct SessionPlan {
   uint64_t logits_bytes = 0;          // sampler scratch and, off the host, a copy of the logits (host memory)
   uint64_t ledger_bytes = 0;          // token ids
   uint64_t decoder_bytes = 0;         // a fused decoder's own scratch, where the device has one
+  uint64_t ring_bytes = 0;            // records of the last tokens, for short rewinds
+  uint64_t ladder_bytes = 0;          // rungs: states with their logits, for long ones
   uint64_t total() const {
-    return state_bytes + shadow_bytes + cache_bytes + workspace_bytes + logits_bytes + ledger_bytes + decoder_bytes;
+    return state_bytes + shadow_bytes + cache_bytes + workspace_bytes + logits_bytes + ledger_bytes + decoder_bytes +
+           ring_bytes + ladder_bytes;
   }
 };
 

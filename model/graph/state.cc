@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/checked.h"
 #include "kernels/base/status.h"
 #include "model/graph/scratch.h"
@@ -35,6 +36,7 @@ StateLayout StateLayout::Make(const ModelConfig& c, DType mla_dtype) {
     }
   }
   layout.page_bytes = AlignUp(layout.page_bytes, kPageAlignment);
+  layout.rung_bytes = layout.fixed_bytes + AlignUp(4ull * static_cast<uint64_t>(c.vocab_size), Scratch::kAlignment);
   return layout;
 }
 
@@ -42,31 +44,104 @@ SequenceState::SequenceState(Device& device, const ModelConfig& config, const Se
     : device_(device), config_(config), shape_(shape), layout_(StateLayout::Make(config, shape.mla_dtype)) {}
 
 absl::StatusOr<std::unique_ptr<SequenceState>> SequenceState::Create(Device& device, const ModelConfig& config,
-                                                                     const SessionShape& shape) {
+                                                                     const SessionShape& shape,
+                                                                     std::shared_ptr<BlockPool> pages) {
   RILL_RETURN_IF_ERROR(Validate(shape));
   std::unique_ptr<SequenceState> state(new SequenceState(device, config, shape));
-  RILL_RETURN_IF_ERROR(state->AllocateBuffers());
+  RILL_RETURN_IF_ERROR(state->AllocateBuffers(std::move(pages)));
   RILL_RETURN_IF_ERROR(state->Reset());
   return state;
 }
 
-absl::Status SequenceState::AllocateBuffers() {
-  const uint64_t n_pages = PageCount(shape_);
+absl::Status SequenceState::AllocateBuffers(std::shared_ptr<BlockPool> pages) {
+  const uint64_t n_pages = layout_.page_bytes == 0 ? 0 : PageCount(shape_);
   RILL_ASSIGN_OR_RETURN(fixed_, Buffer::Allocate(device_, layout_.fixed_bytes));
-  RILL_ASSIGN_OR_RETURN(cache_, Buffer::Allocate(device_, layout_.page_bytes * n_pages));
-  if (layout_.page_bytes == 0) return absl::OkStatus();
+  RILL_ASSIGN_OR_RETURN(ring_, ReplayRing::Create(device_, config_, ReplayWindow(device_, shape_)));
+  pool_ = pages != nullptr ? std::move(pages) : BlockPool::Create(device_, layout_.page_bytes);
+  if (n_pages == 0) return absl::OkStatus();
+  RILL_ASSIGN_OR_RETURN(reservation_, pool_->Reserve(n_pages));
+  page_refs_.reserve(n_pages);
   pages_.resize(n_pages);
-  for (uint64_t p = 0; p < n_pages; ++p) pages_[p] = cache_.as<char>() + p * layout_.page_bytes;
   if (device_.is_host()) return absl::OkStatus();
   RILL_ASSIGN_OR_RETURN(table_, Buffer::Allocate(device_, n_pages * sizeof(void*)));
   return device_.CopyIn(table_.data(), pages_.data(), table_.bytes());
 }
 
-KdaState SequenceState::kda(int64_t layer) const {
+absl::Status SequenceState::SetPage(size_t page, BlockRef ref) {
+  pages_[page] = ref.data();
+  if (page < page_refs_.size()) {
+    page_refs_[page] = std::move(ref);
+  } else {
+    page_refs_.push_back(std::move(ref));
+  }
+  if (device_.is_host()) return absl::OkStatus();
+  return device_.CopyIn(table_.as<void*>() + page, &pages_[page], sizeof(void*));
+}
+
+absl::Status SequenceState::PrepareToWrite(int64_t n_tokens) {
+  if (layout_.page_bytes == 0) return absl::OkStatus();
+  const size_t end = static_cast<size_t>(CeilDiv(position_ + n_tokens, kPageTokens));
+  for (size_t page = static_cast<size_t>(position_ / kPageTokens); page < end; ++page) {
+    const bool there = page < page_refs_.size();
+    if (there && page_refs_[page].writable()) continue;
+    BlockRef fresh = pool_->Take();
+    if (fresh.empty()) {
+      return absl::InternalError(absl::StrCat("page ", page, " of ", pages_.size(), ": the pool has none left"));
+    }
+    if (there) {  // rows after the position may be wanted too: a rewind that is cancelled goes back to them
+      RILL_RETURN_IF_ERROR(device_.CopyOn(fresh.data(), page_refs_[page].data(), layout_.page_bytes));
+    }
+    RILL_RETURN_IF_ERROR(SetPage(page, std::move(fresh)));
+  }
+  return absl::OkStatus();
+}
+
+void SequenceState::DropPagesAfter(int64_t position) {
+  if (layout_.page_bytes == 0) return;
+  page_refs_.resize(std::min(page_refs_.size(), static_cast<size_t>(CeilDiv(position, kPageTokens))));
+}
+
+absl::Status SequenceState::Assume(int64_t position, const void* fixed, absl::Span<const BlockRef> pages) {
+  for (size_t page = 0; page < pages.size(); ++page) RILL_RETURN_IF_ERROR(SetPage(page, pages[page]));
+  RILL_RETURN_IF_ERROR(GoBack(position, fixed));
+  DropPages();
+  ring_.Forget(position);
+  return absl::OkStatus();
+}
+
+absl::Status SequenceState::GoBack(int64_t position, const void* fixed) {
+  if (fixed_.bytes() > 0 && fixed != fixed_.data()) {
+    RILL_RETURN_IF_ERROR(device_.CopyOn(fixed_.data(), fixed, fixed_.bytes()));
+  }
+  position_ = position;
+  ring_.EndAt(position);
+  return absl::OkStatus();
+}
+
+absl::Status SequenceState::GoBackToStart() {
+  if (fixed_.bytes() > 0) RILL_RETURN_IF_ERROR(device_.Fill(fixed_.data(), 0, fixed_.bytes()));
+  return GoBack(0, fixed_.data());
+}
+
+KdaState SequenceState::KdaIn(int64_t layer, void* fixed) const {
   const int64_t H = config_.kda_heads, K = config_.kda_head_dim;
-  char* base = fixed_.as<char>();
-  return {F32View(reinterpret_cast<float*>(base + layout_.kda[layer].recurrent), H, K, K),
-          F32View(reinterpret_cast<float*>(base + layout_.kda[layer].tail), 3 * H * K, config_.conv_width - 1)};
+  char* base = static_cast<char*>(fixed);
+  KdaState state;
+  state.recurrent = F32View(reinterpret_cast<float*>(base + layout_.kda[layer].recurrent), H, K, K);
+  state.tail = F32View(reinterpret_cast<float*>(base + layout_.kda[layer].tail), 3 * H * K, config_.conv_width - 1);
+  return state;
+}
+
+KdaState SequenceState::kda(int64_t layer) const {
+  KdaState state = KdaIn(layer, fixed_.data());
+  state.ring = ring_.records(layer);
+  for (int i = 0; i < 3; ++i) state.conv_ring[i] = ring_.conv_inputs(layer, i);
+  return state;
+}
+
+absl::Span<const BlockRef> SequenceState::pages() const {
+  const size_t used = static_cast<size_t>(CeilDiv(position_, kPageTokens));
+  return absl::MakeConstSpan(page_refs_.data(), std::min(used, page_refs_.size()));
 }
 
 MlaCacheView SequenceState::mla(int64_t layer) const {
@@ -74,22 +149,23 @@ MlaCacheView SequenceState::mla(int64_t layer) const {
   return {shape_.mla_dtype, config_.kv_lora_rank, config_.qk_rope_dim, pages, layout_.mla_offset[layer]};
 }
 
-uint64_t SequenceState::allocated_bytes() const { return fixed_.bytes() + cache_.bytes() + table_.bytes(); }
+uint64_t SequenceState::allocated_bytes() const {
+  return fixed_.bytes() + reservation_.bytes() + table_.bytes() + ring_.buffer().bytes();
+}
 
 absl::Status SequenceState::Reset() {
-  position_ = 0;  // rows beyond the position are never read, so the pages keep what they hold
+  position_ = 0;
+  page_refs_.clear();
+  ring_.Forget(0);
   if (fixed_.bytes() == 0) return absl::OkStatus();
   return device_.Fill(fixed_.data(), 0, fixed_.bytes());
 }
 
 absl::StatusOr<std::unique_ptr<SequenceState>> SequenceState::Clone() const {
   std::unique_ptr<SequenceState> copy(new SequenceState(device_, config_, shape_));
-  RILL_RETURN_IF_ERROR(copy->AllocateBuffers());
-  const uint64_t used = layout_.page_bytes * static_cast<uint64_t>(CeilDiv(position_, kPageTokens));
-  if (fixed_.bytes() > 0) RILL_RETURN_IF_ERROR(device_.CopyOn(copy->fixed_.data(), fixed_.data(), fixed_.bytes()));
-  if (used > 0) RILL_RETURN_IF_ERROR(device_.CopyOn(copy->cache_.data(), cache_.data(), used));
+  RILL_RETURN_IF_ERROR(copy->AllocateBuffers(pool_));
+  RILL_RETURN_IF_ERROR(copy->Assume(position_, fixed_.data(), pages()));
   RILL_RETURN_IF_ERROR(device_.Synchronize());
-  copy->position_ = position_;
   return copy;
 }
 

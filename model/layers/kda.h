@@ -2,7 +2,9 @@
 #pragma once
 
 #include "absl/status/status.h"
+#include "kernels/ops/kda_step.h"
 #include "kernels/ops/layer_weights.h"
+#include "kernels/ops/state_export.h"
 #include "model/config.h"
 #include "model/graph/scratch.h"
 #include "model/layers/pass.h"
@@ -26,10 +28,19 @@ struct KdaBuffers {
 struct KdaState {
   TensorView recurrent;             // [H, K, V] f32
   TensorView tail;                  // [3 * C, W - 1] f32  channels of q, k, v
+  KdaRing ring;                     // what a replay needs of the last tokens; absent when nothing is recorded
+  TensorView conv_ring[3];          // [R, C] f32 each: inputs of the convolutions of q, k, v, likewise
 };
 
-// x += KDA(a). `a` [T, D] is the normed input, `x` [T, D] the residual stream.
-absl::Status KdaForward(const Pass& pass, const KdaWeights& w, const KdaState& state, const KdaBuffers& b,
-                        const TensorView& a, const TensorView& x);
+// Copies of a layer's part taken inside a pass.
+struct KdaTap {
+  int64_t after;                    // tokens of this pass consumed; a list is strictly ascending
+  KdaState to;                      // recurrent and tail alone
+};
+inline constexpr size_t kMaxTaps = 3;
+
+// x += KDA(a). `a` [T, D] is the normed input, `x` [T, D] the residual stream; at most kMaxTaps taps.
+absl::Status KdaForward(const Pass& pass, const KdaWeights& w, const KdaState& state, absl::Span<const KdaTap> taps,
+                        const KdaBuffers& b, const TensorView& a, const TensorView& x);
 
 }  // namespace rill
