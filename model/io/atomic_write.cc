@@ -91,11 +91,12 @@ absl::Status AtomicFile::Append(const void* src, size_t bytes) {
   return WriteAt(size_, src, bytes);
 }
 
-absl::Status AtomicFile::Commit() {
+absl::Status AtomicFile::Commit(Durability durability) {
   if (done_)
     return absl::FailedPreconditionError(
         absl::StrCat(path_, ": commit: the file was committed or abandoned"));
-  absl::Status status = file_->Sync();
+  absl::Status status;
+  if (durability != Durability::kNone) status = file_->Sync();
   if (status.ok()) status = file_->Close();
   if (status.ok()) status = fs_.Rename(temp_, path_);
   if (!status.ok()) {
@@ -104,6 +105,7 @@ absl::Status AtomicFile::Commit() {
   }
   done_ = true;
   file_.reset();
+  if (durability != Durability::kFull) return absl::OkStatus();
   return fs_.SyncDirectory(DirectoryOf(path_));
 }
 

@@ -16,6 +16,14 @@
 
 namespace rill {
 
+// What is waited for. Old or new, never between, holds after a killed process with each of them and
+// after a power cut with the last two.
+enum class Durability : uint8_t {
+  kNone = 0,  // nothing: a power cut may leave anything
+  kData = 1,  // the file's data: after a power cut the old or the new content, either one whole
+  kFull = 2,  // and its name: what a call reported as written is there after a power cut
+};
+
 class AtomicFile {  // One caller at a time.
  public:
   // Borrows `fs`. Removes temporary files that an earlier, killed writer of the same path left
@@ -28,10 +36,10 @@ class AtomicFile {  // One caller at a time.
   absl::Status Append(const void* src, size_t bytes);  // at the end of everything written so far
   uint64_t size() const { return size_; }
 
-  // After ok the new content is durable under `path`. After an error `path` holds the old content,
+  // After ok the new content is under `path`, as durable as asked for. After an error `path` holds the old content,
   // with one exception: when syncing the folder is what failed, `path` holds the new content and a
   // power cut may bring the old one back.
-  absl::Status Commit();
+  absl::Status Commit(Durability durability = Durability::kFull);
 
  private:
   AtomicFile(FileSystem& fs, std::string path, std::string temp,

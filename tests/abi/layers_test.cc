@@ -46,6 +46,7 @@ const std::vector<Layer>& Layers() {
        {"model/", "kernels/ops/", "kernels/device/", "kernels/base/"},
        {"absl/", "nlohmann/", "flatbuffers/", "pcre2.h"}},
       {"sdk/tools", {"sdk/", "model/", "kernels/"}, {"absl/", "nlohmann/", "CLI/"}},
+      {"sdk/session_file", {"sdk/session_file/", "model/", "kernels/base/"}, {"absl/"}},
       {"sdk", {"sdk/", "model/", "kernels/ops/", "kernels/device/", "kernels/base/"}, {"absl/"}},
       {"c_api", {"c_api/", "sdk/", "model/", "kernels/base/"}, {"absl/"}},
       {"bindings/cpp", {"rill/"}, {}},
