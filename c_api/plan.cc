@@ -41,7 +41,7 @@ rill_status ReadRequest(const rill_plan_params& params, PlanRequest* request) {
                 absl::StrCat("sessions ", params.sessions, " is over ", kMaxPlannedSessions));
   }
   if (params.sessions > 0) request->sessions = params.sessions;
-  return ReadShape(params.max_tokens, params.prefill_chunk, params.mla_dtype, &request->shape);
+  return ReadShape(params, &request->shape);
 }
 
 void PlanSession(const SessionPlan& session, rill_plan* plan) {
@@ -52,6 +52,8 @@ void PlanSession(const SessionPlan& session, rill_plan* plan) {
   plan->workspace = session.workspace_bytes + session.decoder_bytes;
   plan->logits = session.logits_bytes;
   plan->ledger = session.ledger_bytes;
+  plan->ring = session.ring_bytes;
+  plan->ladder = session.ladder_bytes;
   plan->session_total = session.total();
 }
 

@@ -17,7 +17,7 @@ rill_status CreateSession(rill_model* handle, const rill_session_params* in, ril
   rill_session_params params;
   RILL_C_TRY(ReadParams("params", in, sizeof params, &params));
   SessionShape shape;
-  RILL_C_TRY(ReadShape(params.max_tokens, params.prefill_chunk, params.mla_dtype, &shape));
+  RILL_C_TRY(ReadShape(params, &shape));
   std::shared_ptr<ModelObject> model;
   RILL_C_TRY(FindModel(handle, &model));
   auto session = Session::Create(model->model, shape);

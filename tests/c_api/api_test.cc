@@ -81,8 +81,8 @@ TEST(ApiTest, PlanIsWhatTheSessionTakes) {
   RILL_INIT(stats);
   ASSERT_EQ(rill_session_get_stats(open.session, &stats), RILL_OK);
   EXPECT_EQ(plan.session_total, stats.planned_bytes);
-  EXPECT_EQ(plan.session_total,
-            plan.state + plan.shadow + plan.cache + plan.workspace + plan.logits + plan.ledger);
+  EXPECT_EQ(plan.session_total, plan.state + plan.shadow + plan.cache + plan.workspace +
+                                    plan.logits + plan.ledger + plan.ring + plan.ladder);
   EXPECT_EQ(plan.total_host, plan.weights + 3 * plan.session_total);
   EXPECT_EQ(plan.total_device, 0u);
   EXPECT_EQ(plan.fits, 1);
@@ -103,6 +103,33 @@ TEST(ApiTest, PlanIsWhatTheSessionTakes) {
   ASSERT_EQ(rill_plan_compute(path.data(), path.size(), &params, &plan), RILL_OK);
   EXPECT_EQ(plan.total_host, 0u);
   EXPECT_EQ(plan.fits, 0);
+}
+
+TEST(ApiTest, TheWayBackIsInThePlan) {
+  const std::string& path = TinyModelPath();
+  const auto compute = [&](int32_t window, uint32_t slots) {
+    rill_plan_params params;
+    RILL_INIT(params);
+    params.rewind_window = window;
+    params.ladder_slots = slots;
+    rill_plan plan;
+    RILL_INIT(plan);
+    EXPECT_EQ(rill_plan_compute(path.data(), path.size(), &params, &plan), RILL_OK) << LastError();
+    return plan;
+  };
+  EXPECT_EQ(compute(0, 0).ring, compute(64, 12).ring);
+  EXPECT_EQ(compute(0, 0).ladder, compute(64, 12).ladder);
+  EXPECT_GT(compute(128, 0).ring, compute(0, 0).ring);
+  EXPECT_EQ(compute(RILL_NO_REWIND_WINDOW, 0).ring, 0u);
+  EXPECT_EQ(compute(0, 24).ladder, 2 * compute(0, 0).ladder);
+
+  const Model model(path);
+  auto params = rill::params<rill_session_params>();
+  params.rewind_window = RILL_NO_REWIND_WINDOW;
+  params.ladder_slots = 9;
+  const Session session(model, params);
+  EXPECT_EQ(session.stats().planned_bytes, compute(RILL_NO_REWIND_WINDOW, 9).session_total);
+  EXPECT_EQ(session.stats().device_bytes, session.stats().planned_bytes);
 }
 
 TEST(ApiTest, LoadingReportsAndCanBeCancelled) {

@@ -352,6 +352,15 @@ TEST(MisuseTest, AbsurdLengths) {
     rill_session* session = nullptr;
     EXPECT_EQ(rill_session_create(open.model, &params, &session), RILL_E_ARG);
   }
+  for (const auto set : {+[](rill_session_params& p) { p.rewind_window = -2; },
+                         +[](rill_session_params& p) { p.rewind_window = INT32_MAX; },
+                         +[](rill_session_params& p) { p.ladder_slots = 1; },
+                         +[](rill_session_params& p) { p.ladder_slots = UINT32_MAX; }}) {
+    auto params = Init<rill_session_params>();
+    set(params);
+    rill_session* session = nullptr;
+    EXPECT_EQ(rill_session_create(open.model, &params, &session), RILL_E_ARG) << LastError();
+  }
 }
 
 TEST(MisuseTest, StructSizes) {

@@ -123,6 +123,7 @@ typedef struct rill_gen rill_gen;
 
 enum { RILL_MLA_BF16 = 0, RILL_MLA_F32 = 1 };   /* element type of MLA cache rows */
 enum { RILL_LOAD_COPY = 0, RILL_LOAD_MAP = 1 }; /* see rill_model_params */
+enum { RILL_NO_REWIND_WINDOW = -1 };            /* see rill_session_params */
 
 typedef struct rill_plan_params {
   uint32_t struct_size;
@@ -133,6 +134,8 @@ typedef struct rill_plan_params {
   uint32_t prefill_chunk;  /* 0: 256 */
   int32_t mla_dtype;       /* RILL_MLA_* */
   uint32_t sessions;       /* open at the same time; 0: 1 */
+  int32_t rewind_window;   /* as in rill_session_params, as the next one */
+  uint32_t ladder_slots;
   uint32_t reserved;       /* zero */
   uint64_t host_budget;    /* bytes of host memory there are; 0: no limit */
   uint64_t device_budget;  /* bytes of device memory there are; 0: no limit */
@@ -153,7 +156,10 @@ typedef struct rill_plan {
   uint64_t workspace;        /* activations and scratch of one pass */
   uint64_t logits;           /* logits, host copy, sampler */
   uint64_t ledger;           /* token ids */
-  uint64_t session_total;    /* state + shadow + cache + workspace + logits + ledger */
+  uint64_t ring;             /* records of the last tokens: rewind_window */
+  uint64_t ladder;           /* checkpoints: ladder_slots states with their logits */
+  uint64_t session_total;    /* state + shadow + cache + workspace + logits + ledger + ring +
+                                ladder */
   uint64_t total_host;       /* weights and all sessions, host memory */
   uint64_t total_device;     /* weights and all sessions, device memory */
 } rill_plan;
@@ -286,6 +292,10 @@ typedef struct rill_session_params {
   int32_t mla_dtype;       /* RILL_MLA_* */
   uint64_t max_tokens;     /* longest timeline; 0: 4096 */
   uint32_t prefill_chunk;  /* tokens of one prefill pass, 1..4096; 0: 256 */
+  int32_t rewind_window;   /* last tokens that a rewind reaches without running layers, 1..1024;
+                              0: 64; RILL_NO_REWIND_WINDOW: none */
+  uint32_t ladder_slots;   /* states kept for rewinds further back, 8..256, four of them spare;
+                              0: 12 */
   uint32_t reserved;       /* zero */
 } rill_session_params;
 
