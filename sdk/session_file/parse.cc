@@ -50,10 +50,11 @@ bool Belongs(const Root& root, int index, const FileState& state) {
 }
 
 void ReadRoots(ParsedFile& file) {
+  file.front[0] = SectorAt(file, 0);
   for (int i = 0; i < 2; ++i) {
     RootInfo& info = file.roots[i];
-    info.state =
-        DecodeRoot(SectorAt(file, kRootOffset + static_cast<uint64_t>(i) * kSector), &info.root);
+    file.front[1 + i] = SectorAt(file, kRootOffset + static_cast<uint64_t>(i) * kSector);
+    info.state = DecodeRoot(file.front[1 + i], &info.root);
     if (info.state == RecordState::kValid && !Belongs(info.root, i, file.state))
       info.state = RecordState::kInvalid;
   }

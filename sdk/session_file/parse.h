@@ -27,6 +27,7 @@ struct ParsedFile {
   FileState state;  // of the newest generation that is whole
   std::shared_ptr<const FileImage> image;
   std::vector<BatchDirectory> batches;  // oldest first
+  Sector front[3];                      // the header and roots as they are
   RootInfo roots[2];
   uint64_t file_bytes = 0;
   // A flush did not come to its end: the root and slot that are not `state.root`'s may be anything.
