@@ -35,7 +35,7 @@ RewindCost Session::Impl::CostOf(int64_t position) const {
   const Rung* below = ladder.AtOrBelow(last);
   const int64_t anchor = below == nullptr ? 0 : below->position;
   cost.anchor = static_cast<uint64_t>(anchor);
-  const bool recorded = anchor >= state->ring().first() && last - anchor <= state->ring().slots();
+  const bool recorded = anchor >= state->ring().first(state->position());
   cost.replayed = recorded ? static_cast<uint64_t>(last - anchor) : 0;
   cost.recomputed = static_cast<uint64_t>(position - anchor) - cost.replayed;
   return cost;
@@ -128,8 +128,14 @@ absl::StatusOr<SyncReport> Session::Impl::Sync(absl::Span<const int32_t> ids, co
   report.appended = ids.size() - common;
   if (common < length) report.reason = common == 0 ? SyncReason::kRebuilt : SyncReason::kRewound;
   if (common == length && report.appended > 0) report.reason = SyncReason::kExtended;
-  RILL_ASSIGN_OR_RETURN(report.rewind, Rewind(common, progress));
-  RILL_RETURN_IF_ERROR(Append(ids.subspan(common), progress, {}));
+  // Two parts, one count.
+  const uint64_t recomputed = CostOf(static_cast<int64_t>(common)).recomputed, total = recomputed + report.appended;
+  const auto part = [&](uint64_t before) -> AppendProgress {
+    if (!progress) return {};
+    return [&progress, before, total](uint64_t done, uint64_t) { return progress(before + done, total); };
+  };
+  RILL_ASSIGN_OR_RETURN(report.rewind, Rewind(common, part(0)));
+  RILL_RETURN_IF_ERROR(Append(ids.subspan(common), part(recomputed), {}));
   return report;
 }
 

@@ -37,8 +37,8 @@ absl::Status ReplayLayer(Device& device, const KdaWeights& w, const KdaState& st
 absl::Status ReplayTokens(const Model& model, SequenceState& state, int64_t to, float* scratch) {
   const int64_t from = state.position();
   if (from == to) return absl::OkStatus();
-  if (from < state.ring().first() || to - from > state.ring().slots()) {
-    return absl::InternalError(absl::StrCat("replay of ", from, " to ", to, ": recorded from ", state.ring().first()));
+  if (to < from || to - from > state.ring().slots()) {
+    return absl::InternalError(absl::StrCat("replay of ", from, " to ", to, ": the ring has ", state.ring().slots()));
   }
   for (int64_t l = 0; l < model.config().n_layers(); ++l) {
     const LayerWeights& w = model.weights().layers[l];

@@ -38,8 +38,8 @@ class ReplayRing {  // One caller at a time, its session's.
   KdaRing records(int64_t layer) const;
   TensorView conv_inputs(int64_t layer, int which) const;   // [slots, C] of q, k, v: 0, 1, 2
 
-  // The recorded tokens are [first(), position): those that a replay may apply when the state stands at `position`.
-  int64_t first() const { return first_; }
+  // With the state at `position`, the recorded tokens are [first(position), position).
+  int64_t first(int64_t position) const { return std::max(first_, position - slots_); }
   // Before a pass that records [position, position + n): whether it is committed or not, older slots are written over.
   void WillRecord(int64_t position, int64_t n) { first_ = std::max(first_, std::min(position, position + n - slots_)); }
   void EndAt(int64_t position) { first_ = std::min(first_, position); }   // nothing from `position` on counts any more
