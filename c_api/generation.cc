@@ -2,8 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "c_api/generation_params.h"
-#include "c_api/objects.h"
-#include "c_api/structs.h"
+#include "c_api/session_call.h"
 #include "kernels/base/clock.h"
 
 namespace rill::capi {
@@ -12,9 +11,7 @@ namespace {
 // Inside the session's gate, as all of these. RILL_E_STATE when one is open.
 rill_status Begin(SessionObject& object, const rill_gen_params* in,
                   std::unique_ptr<Generation>* out) {
-  if (object.open_generation != nullptr) {
-    return Fail(RILL_E_STATE, "a generation is open on the session");
-  }
+  RILL_C_TRY(NoGeneration(object));
   GenerationParams params;
   RILL_C_TRY(ReadGenerationParams(in, &params));
   if (!params.stop_strings.empty() && object.session->model().tokenizer() == nullptr) {
@@ -50,7 +47,17 @@ static_assert(static_cast<int32_t>(FinishReason::kStopToken) == RILL_FINISH_STOP
               static_cast<int32_t>(FinishReason::kMaxTokens) == RILL_FINISH_MAX_TOKENS &&
               static_cast<int32_t>(FinishReason::kContextFull) == RILL_FINISH_CONTEXT_FULL);
 
-rill_status BeginGeneration(rill_session* handle, const rill_gen_params* params, rill_gen** out) {
+rill_status Resume(SessionObject& object, std::unique_ptr<Generation>* out) {
+  RILL_C_TRY(NoGeneration(object));
+  auto resumed = Generation::Resume(*object.session);
+  if (!resumed.ok()) return Answer(resumed.status(), Origin::kSession);
+  *out = *std::move(resumed);
+  return RILL_OK;
+}
+
+// `start` fills in the generation, inside the session's gate.
+template <typename Start>
+rill_status OpenGeneration(rill_session* handle, rill_gen** out, Start&& start) {
   RILL_C_TRY(NeedOut("out", out));
   *out = nullptr;
   auto object = std::make_shared<GenerationObject>();
@@ -58,10 +65,20 @@ rill_status BeginGeneration(rill_session* handle, const rill_gen_params* params,
   SessionObject& owner = *object->owner;
   const GateScope inside(owner.gate);
   RILL_C_TRY(inside.status());
-  RILL_C_TRY(Begin(owner, params, &object->generation));
+  RILL_C_TRY(start(owner, &object->generation));
   RILL_C_TRY(Publish(Kind::kGeneration, std::move(object), out));
   owner.open_generation = *out;
   return RILL_OK;
+}
+
+rill_status BeginGeneration(rill_session* handle, const rill_gen_params* params, rill_gen** out) {
+  return OpenGeneration(handle, out, [&](SessionObject& owner, std::unique_ptr<Generation>* made) {
+    return Begin(owner, params, made);
+  });
+}
+
+rill_status ResumeGeneration(rill_session* handle, rill_gen** out) {
+  return OpenGeneration(handle, out, Resume);
 }
 
 // A generation that its session's close got to first.
@@ -117,9 +134,7 @@ rill_status Loop(Generation& generation, rill_event_fn fn, void* ud, rill_gen_st
 rill_status Generate(rill_session* handle, const rill_gen_params* params, rill_event_fn fn,
                      void* ud, rill_gen_stats* out) {
   rill_gen_stats unused;
-  RILL_INIT(unused);
-  if (out == nullptr) out = &unused;
-  OutStruct<rill_gen_stats> result("stats", out, sizeof *out);
+  OutStruct<rill_gen_stats> result("stats", OrUnused(out, &unused), sizeof *out);
   RILL_C_TRY(result.status());
   std::shared_ptr<SessionObject> object;
   RILL_C_TRY(FindSession(handle, &object));
@@ -142,6 +157,10 @@ using rill::capi::Guard;
 
 rill_status rill_gen_begin(rill_session* session, const rill_gen_params* params, rill_gen** out) {
   return Guard(__func__, [&] { return rill::capi::BeginGeneration(session, params, out); });
+}
+
+rill_status rill_gen_resume(rill_session* session, rill_gen** out) {
+  return Guard(__func__, [&] { return rill::capi::ResumeGeneration(session, out); });
 }
 
 rill_status rill_gen_next(rill_gen* gen, rill_event* out) {

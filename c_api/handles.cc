@@ -19,6 +19,8 @@ const char* NameOf(Kind kind) {
       return "session";
     case Kind::kGeneration:
       return "generation";
+    case Kind::kSnapshot:
+      return "snapshot";
   }
   return "";
 }

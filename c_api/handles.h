@@ -16,7 +16,7 @@
 
 namespace rill::capi {
 
-enum class Kind : uint8_t { kModel = 0, kSession = 1, kGeneration = 2 };
+enum class Kind : uint8_t { kModel = 0, kSession = 1, kGeneration = 2, kSnapshot = 3 };
 
 class HandleTable {  // Thread-safe.
  public:

@@ -1,4 +1,4 @@
-// c_api/objects.h — what the three handles stand for.
+// c_api/objects.h — what the four handles stand for.
 #pragma once
 
 #include <array>
@@ -9,6 +9,7 @@
 #include "c_api/session_gate.h"
 #include "sdk/generation.h"
 #include "sdk/session.h"
+#include "sdk/snapshot.h"
 
 namespace rill::capi {
 
@@ -32,6 +33,10 @@ struct GenerationObject {
   TopProbs top{};                          // of the last event
 };
 
+struct SnapshotObject {
+  std::shared_ptr<const Snapshot> snapshot;
+};
+
 template <typename T>
 rill_status Find(Kind kind, const void* handle, std::shared_ptr<T>* object) {
   std::shared_ptr<void> found;
@@ -49,6 +54,10 @@ inline rill_status FindSession(const rill_session* handle, std::shared_ptr<Sessi
 inline rill_status FindGeneration(const rill_gen* handle,
                                   std::shared_ptr<GenerationObject>* object) {
   return Find(Kind::kGeneration, handle, object);
+}
+inline rill_status FindSnapshot(const rill_snapshot* handle,
+                                std::shared_ptr<SnapshotObject>* object) {
+  return Find(Kind::kSnapshot, handle, object);
 }
 
 // Puts a new object into the table; RILL_E_NOMEM when that is full.

@@ -4,9 +4,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "c_api/objects.h"
+#include "c_api/session_call.h"
 #include "c_api/session_shape.h"
-#include "c_api/structs.h"
 
 namespace rill::capi {
 namespace {
@@ -46,37 +45,12 @@ rill_status CloseSession(rill_session* handle) {
   return RILL_OK;
 }
 
-// Runs `body` on a session that nobody else is in.
-template <typename Body>
-rill_status Inside(const rill_session* handle, Body&& body) {
-  std::shared_ptr<SessionObject> object;
-  RILL_C_TRY(FindSession(handle, &object));
-  const GateScope inside(object->gate);
-  RILL_C_TRY(inside.status());
-  return body(*object);
-}
-
-rill_status NoGeneration(const SessionObject& object) {
-  if (object.open_generation == nullptr) return RILL_OK;
-  return Fail(RILL_E_STATE, "a generation is open on the session");
-}
-
-// Memory was taken at create: what a session runs out of later is its length.
-rill_status AnswerFed(const absl::Status& status) {
-  const rill_status code = Answer(status, Origin::kSession);
-  return code == RILL_E_NOMEM ? RILL_E_CONTEXT_FULL : code;
-}
-
 rill_status Append(const rill_session* handle, const int32_t* ids, size_t n, rill_progress_fn fn,
                    void* ud) {
   RILL_C_TRY(CheckSpan("ids", ids, n, sizeof(int32_t)));
   return Inside(handle, [&](SessionObject& object) -> rill_status {
     RILL_C_TRY(NoGeneration(object));
-    AppendProgress progress;
-    if (fn != nullptr) {
-      progress = [fn, ud](uint64_t done, uint64_t total) { return fn(ud, done, total) != 0; };
-    }
-    return AnswerFed(object.session->Append(absl::MakeConstSpan(ids, n), progress));
+    return AnswerFed(object.session->Append(absl::MakeConstSpan(ids, n), ToProgress(fn, ud)));
   });
 }
 

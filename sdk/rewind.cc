@@ -35,7 +35,7 @@ RewindCost Session::Impl::CostOf(int64_t position) const {
   const Rung* below = ladder.AtOrBelow(last);
   const int64_t anchor = below == nullptr ? 0 : below->position;
   cost.anchor = static_cast<uint64_t>(anchor);
-  const bool recorded = anchor >= state->ring().first(state->position());
+  const bool recorded = anchor >= FirstRecorded();
   cost.replayed = recorded ? static_cast<uint64_t>(last - anchor) : 0;
   cost.recomputed = static_cast<uint64_t>(position - anchor) - cost.replayed;
   return cost;
@@ -52,6 +52,8 @@ absl::Status Session::Impl::Reset() {
   RILL_RETURN_IF_ERROR(NoGeneration());
   RILL_RETURN_IF_ERROR(state->Reset());
   ladder.Clear();
+  file_ring = {};
+  stable_prefix = 0;
   parked_generation.clear();
   Stand(0);
   return absl::OkStatus();
@@ -80,6 +82,9 @@ absl::Status Session::Impl::Reach(int64_t position, const RewindCost& cost, absl
     RILL_RETURN_IF_ERROR(forward->Prefill(ids, LogitsWanted::kLast, cancel, [](int64_t, absl::Span<const float>) {},
                                           absl::MakeConstSpan(taps.taps.data(), taps.n)));
     KeepTaps(std::move(taps));
+    if (cancel()) {
+      return absl::CancelledError(absl::StrCat("rewind to ", position, " cancelled at ", state->position()));
+    }
   }
   return absl::OkStatus();
 }
@@ -90,10 +95,12 @@ absl::StatusOr<RewindCost> Session::Impl::Rewind(uint64_t to, const AppendProgre
   const int64_t position = static_cast<int64_t>(to);
   const RewindCost cost = CostOf(position);
   if (position == state->position()) return cost;
+  stable_prefix = std::min(stable_prefix, to);
   if (position == 0) {
     RILL_RETURN_IF_ERROR(Reset());
     return cost;
   }
+  if (cost.replayed > 0) RILL_RETURN_IF_ERROR(ReadFileRing());
   const int64_t length = state->position();
   const int64_t start = static_cast<int64_t>(cost.anchor + cost.replayed);
   RILL_ASSIGN_OR_RETURN(const Rung present, Capture(RungKind::kSpaced));  // to come back to after an error
@@ -106,9 +113,11 @@ absl::StatusOr<RewindCost> Session::Impl::Rewind(uint64_t to, const AppendProgre
     // Only a lost device can fail here, and then there is nothing to come back to.
     if (state->GoBack(length, present.state.data()).ok()) CopyLogitsFrom(present.state.data()).IgnoreError();
     state->ring().Forget(length);
+    file_ring = {};
     return status;
   }
   state->DropPages();
+  file_ring.end = std::min(file_ring.end, position);
   ladder.DropAbove(position);
   parked_generation.clear();
   Stand(to);

@@ -8,5 +8,12 @@ int HeaderCpp17(const char* path) {
   session.append(model.tokenize("x"));
   int n = 0;
   for (const rill::Event& event : session.generate()) n += event.is_end ? 0 : 1;
-  return n;
+  session.mark(1);
+  const rill::Snapshot snapshot = session.snapshot();
+  rill::Session fork = session.fork();
+  fork.resume().next();
+  fork.rewind(session.sync({1, 2}).common, RILL_REWIND_ONLY_CHEAP);
+  fork.restore(snapshot);
+  session.unmark(1);
+  return n + static_cast<int>(session.checkpoints().size() + session.rewind_cost(0).anchor);
 }

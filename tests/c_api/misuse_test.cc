@@ -7,6 +7,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "gtest/gtest.h"
@@ -113,6 +114,47 @@ std::vector<SessionCall> ExclusiveCalls() {
          params.max_tokens = 1;
          return rill_generate(s, &params, nullptr, nullptr, nullptr);
        }},
+      {"rewind_cost",
+       [](rill_session* s) {
+         auto out = Init<rill_rewind_cost>();
+         return rill_session_rewind_cost(s, 0, &out);
+       }},
+      {"rewind",
+       [](rill_session* s) { return rill_session_rewind(s, 0, 0, nullptr, nullptr, nullptr); }},
+      {"sync",
+       [](rill_session* s) { return rill_session_sync(s, &id, 1, nullptr, nullptr, nullptr); }},
+      {"mark", [](rill_session* s) { return rill_session_mark(s, 1); }},
+      {"unmark", [](rill_session* s) { return rill_session_unmark(s, 1); }},
+      {"checkpoints",
+       [](rill_session* s) {
+         size_t n;
+         return rill_session_checkpoints(s, nullptr, 0, &n);
+       }},
+      {"snapshot, restore",
+       [](rill_session* s) {
+         rill_snapshot* snapshot = nullptr;
+         rill_status status = rill_session_snapshot(s, &snapshot);
+         EXPECT_EQ(snapshot != nullptr, status == RILL_OK);
+         if (status == RILL_OK) status = rill_session_restore(s, snapshot);
+         rill_snapshot_close(snapshot);
+         return status;
+       }},
+      {"fork",
+       [](rill_session* s) {
+         rill_session* fork = nullptr;
+         const rill_status status = rill_session_fork(s, &fork);
+         EXPECT_EQ(fork != nullptr, status == RILL_OK);
+         rill_session_close(fork);
+         return status;
+       }},
+      {"gen_resume",
+       [](rill_session* s) {
+         rill_gen* gen = nullptr;
+         const rill_status status = rill_gen_resume(s, &gen);
+         EXPECT_EQ(gen, nullptr);
+         EXPECT_NE(status, RILL_OK) << "no reply was open";
+         return status == RILL_E_STATE ? RILL_OK : status;
+       }},
       {"reset", [](rill_session* s) { return rill_session_reset(s); }},
   };
 }
@@ -139,6 +181,15 @@ std::vector<SessionCall> SessionCalls() {
 rill_status NextOn(rill_gen* gen) {
   auto event = Init<rill_event>();
   return rill_gen_next(gen, &event);
+}
+
+std::vector<std::pair<const char*, std::function<rill_status(rill_snapshot*)>>> SnapshotCalls(
+    rill_session* session) {
+  return {{"restore", [session](rill_snapshot* s) { return rill_session_restore(session, s); }},
+          {"length",
+           [](rill_snapshot* s) { return rill_snapshot_length(s) == 0 ? RILL_E_ARG : RILL_OK; }},
+          {"bytes",
+           [](rill_snapshot* s) { return rill_snapshot_bytes(s) == 0 ? RILL_E_ARG : RILL_OK; }}};
 }
 
 template <typename T>
@@ -227,6 +278,47 @@ TEST(MisuseTest, ForeignHandles) {
   EXPECT_EQ(rill_gen_end(gen), RILL_OK);
 }
 
+TEST(MisuseTest, SnapshotHandles) {
+  const Opened open;
+  Feed(open.session, 2);
+  rill_gen* gen = nullptr;
+  ASSERT_EQ(rill_gen_begin(open.session, nullptr, &gen), RILL_OK);
+  rill_snapshot* snapshot = nullptr;
+  ASSERT_EQ(rill_session_snapshot(open.session, &snapshot), RILL_OK) << LastError();
+  int object = 0;
+  for (const uintptr_t b :
+       {uintptr_t{0}, uintptr_t{1}, uintptr_t{7}, std::numeric_limits<uintptr_t>::max(),
+        reinterpret_cast<uintptr_t>(&object), reinterpret_cast<uintptr_t>(snapshot) ^ 1,
+        reinterpret_cast<uintptr_t>(snapshot) + (uintptr_t{1} << 40),
+        reinterpret_cast<uintptr_t>(open.model), reinterpret_cast<uintptr_t>(open.session),
+        reinterpret_cast<uintptr_t>(gen)}) {
+    for (const auto& [name, call] : SnapshotCalls(open.session)) {
+      EXPECT_EQ(call(Forged<rill_snapshot>(b)), RILL_E_ARG) << name << " " << b;
+    }
+    if (b != 0) {
+      EXPECT_EQ(rill_snapshot_close(Forged<rill_snapshot>(b)), RILL_E_ARG);
+    }
+  }
+  const auto bits = reinterpret_cast<uintptr_t>(snapshot);
+  EXPECT_EQ(rill_session_step(Forged<rill_session>(bits), 1), RILL_E_ARG);
+  EXPECT_EQ(rill_model_retain(Forged<rill_model>(bits)), RILL_E_ARG);
+  EXPECT_EQ(NextOn(Forged<rill_gen>(bits)), RILL_E_ARG);
+  EXPECT_EQ(rill_gen_end(gen), RILL_OK);
+  for (const auto& [name, call] : SnapshotCalls(open.session)) {
+    EXPECT_EQ(call(snapshot), RILL_OK) << name << ": " << LastError();
+  }
+  EXPECT_EQ(rill_snapshot_close(snapshot), RILL_OK);
+  rill_snapshot* takes_its_place = nullptr;
+  ASSERT_EQ(rill_session_snapshot(open.session, &takes_its_place), RILL_OK);
+  for (const auto& [name, call] : SnapshotCalls(open.session)) {
+    const bool number = std::string(name) != "restore";
+    EXPECT_EQ(call(snapshot), number ? RILL_E_ARG : RILL_E_CLOSED) << name;
+  }
+  EXPECT_EQ(rill_snapshot_close(snapshot), RILL_E_CLOSED);
+  EXPECT_EQ(rill_snapshot_close(takes_its_place), RILL_OK);
+  EXPECT_EQ(rill_snapshot_close(nullptr), RILL_OK);
+}
+
 TEST(MisuseTest, StaleHandles) {
   rill_model* model = nullptr;
   rill_session* session = nullptr;
@@ -271,6 +363,13 @@ TEST(MisuseTest, WrongState) {
   EXPECT_EQ(rill_session_step(open.session, 1), RILL_E_STATE);
   EXPECT_EQ(rill_session_append(open.session, &id, 1, nullptr, nullptr), RILL_E_STATE);
   EXPECT_EQ(rill_session_reset(open.session), RILL_E_STATE);
+  EXPECT_EQ(rill_session_rewind(open.session, 1, 0, nullptr, nullptr, nullptr), RILL_E_STATE);
+  EXPECT_EQ(rill_session_sync(open.session, &id, 1, nullptr, nullptr, nullptr), RILL_E_STATE);
+  EXPECT_EQ(rill_gen_resume(open.session, &second), RILL_E_STATE);
+  rill_snapshot* snapshot = nullptr;
+  EXPECT_EQ(rill_session_snapshot(open.session, &snapshot), RILL_OK) << "a reply is in it";
+  EXPECT_EQ(rill_session_restore(open.session, snapshot), RILL_E_STATE);
+  EXPECT_EQ(rill_snapshot_close(snapshot), RILL_OK);
   EXPECT_EQ(rill_session_length(open.session), 2u);
   EXPECT_EQ(rill_gen_end(gen), RILL_OK);
   EXPECT_EQ(rill_gen_end(gen), RILL_E_CLOSED);
@@ -303,6 +402,14 @@ TEST(MisuseTest, NullOutputsAndBuffers) {
   EXPECT_EQ(rill_session_logprobs(open.session, nullptr, 1, nullptr, nullptr, 0), RILL_E_ARG);
   EXPECT_EQ(rill_session_logprobs(open.session, nullptr, 0, nullptr, nullptr, 1), RILL_E_ARG);
   EXPECT_EQ(rill_session_get_stats(open.session, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_rewind_cost(open.session, 0, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_sync(open.session, nullptr, 1, nullptr, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_checkpoints(open.session, nullptr, 1, &n), RILL_E_ARG);
+  EXPECT_EQ(rill_session_checkpoints(open.session, nullptr, 0, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_snapshot(open.session, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_restore(open.session, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_fork(open.session, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_gen_resume(open.session, nullptr), RILL_E_ARG);
   EXPECT_EQ(rill_gen_begin(open.session, nullptr, nullptr), RILL_E_ARG);
   rill_gen* gen = nullptr;
   ASSERT_EQ(rill_gen_begin(open.session, nullptr, &gen), RILL_OK);
@@ -330,6 +437,25 @@ TEST(MisuseTest, AbsurdLengths) {
   EXPECT_EQ(rill_session_append(open.session, &id, absurd, nullptr, nullptr), RILL_E_ARG);
   EXPECT_EQ(rill_session_tokens(open.session, 0, &id, absurd, &n), RILL_E_ARG);
   EXPECT_EQ(rill_session_tokens(open.session, UINT64_MAX, nullptr, 0, &n), RILL_E_ARG);
+  EXPECT_EQ(rill_session_sync(open.session, &id, absurd, nullptr, nullptr, nullptr), RILL_E_ARG);
+  uint64_t position = 0;
+  EXPECT_EQ(rill_session_checkpoints(open.session, &position, absurd, &n), RILL_E_ARG);
+  auto cost = Init<rill_rewind_cost>();
+  for (const uint64_t past : {uint64_t{2}, uint64_t{1} << 62, UINT64_MAX}) {
+    cost.recomputed = 9;
+    EXPECT_EQ(rill_session_rewind_cost(open.session, past, &cost), RILL_E_ARG);
+    EXPECT_EQ(cost.recomputed, 0u);
+    cost.recomputed = 9;
+    for (const uint32_t flags : {0u, static_cast<uint32_t>(RILL_REWIND_ONLY_CHEAP)}) {
+      EXPECT_EQ(rill_session_rewind(open.session, past, flags, nullptr, nullptr, &cost),
+                RILL_E_ARG);
+      EXPECT_EQ(cost.recomputed, 0u);
+    }
+  }
+  for (const uint32_t flags : {2u, 0x80000000u, UINT32_MAX}) {
+    EXPECT_EQ(rill_session_rewind(open.session, 1, flags, nullptr, nullptr, &cost), RILL_E_ARG);
+  }
+  EXPECT_EQ(rill_session_length(open.session), 1u);
   EXPECT_EQ(rill_session_logprobs(open.session, &id, absurd, &out, nullptr, 0), RILL_E_ARG);
   EXPECT_EQ(rill_session_logprobs(open.session, nullptr, 0, nullptr, &top, absurd), RILL_E_ARG);
   rill_gen* gen = nullptr;
@@ -395,6 +521,13 @@ TEST(MisuseTest, StructSizes) {
     rill_stats stats{};
     stats.struct_size = size;
     EXPECT_EQ(rill_session_get_stats(open.session, &stats), RILL_E_ARG);
+    rill_rewind_cost cost{};
+    cost.struct_size = size;
+    EXPECT_EQ(rill_session_rewind_cost(open.session, 1, &cost), RILL_E_ARG);
+    EXPECT_EQ(rill_session_rewind(open.session, 0, 0, nullptr, nullptr, &cost), RILL_E_ARG);
+    rill_sync_report report{};
+    report.struct_size = size;
+    EXPECT_EQ(rill_session_sync(open.session, nullptr, 0, nullptr, nullptr, &report), RILL_E_ARG);
     rill_gen_stats gen_stats{};
     gen_stats.struct_size = size;
     EXPECT_EQ(rill_generate(open.session, nullptr, nullptr, nullptr, &gen_stats), RILL_E_ARG);
@@ -520,6 +653,11 @@ TEST(MisuseTest, SmallBuffersSayWhatIsNeeded) {
   EXPECT_EQ(rill_tokenize(open.model, "xyzw", 4, 0, ids, 2, &n), RILL_E_ARG);
   EXPECT_EQ(n, 4u);
   EXPECT_EQ(ids[0], -9) << "nothing is written";
+  for (int i = 0; i < 3; ++i) Feed(open.session, 5);
+  uint64_t position = 77;
+  EXPECT_EQ(rill_session_checkpoints(open.session, &position, 1, &n), RILL_E_ARG);
+  EXPECT_GE(n, 2u);
+  EXPECT_EQ(position, 77u);
   char message[8] = {};
   EXPECT_GT(rill_last_error(message, sizeof message), 7u);
   EXPECT_EQ(message[7], '\0');
@@ -629,10 +767,15 @@ class Holder {
 TEST(MisuseTest, ASecondThreadIsBusy) {
   const Opened open;
   Feed(open.session, 1);
+  rill_snapshot* snapshot = nullptr;
+  ASSERT_EQ(rill_session_snapshot(open.session, &snapshot), RILL_OK);
   Holder holder(open.session);
   for (const SessionCall& call : ExclusiveCalls()) {
     EXPECT_EQ(call.call(open.session), RILL_E_BUSY) << call.name;
   }
+  EXPECT_EQ(rill_session_restore(open.session, snapshot), RILL_E_BUSY);
+  EXPECT_EQ(rill_snapshot_length(snapshot), 1u);
+  EXPECT_EQ(rill_snapshot_close(snapshot), RILL_OK);
   for (const SessionCall& call : SharedCalls()) {
     if (std::string(call.name) == "cancel") continue;
     EXPECT_EQ(call.call(open.session), RILL_OK) << call.name;

@@ -1,8 +1,8 @@
 /* rill.h - streaming inference of Kimi Linear models on the device they run on.
  *
  * Start here; samples/c/hello_stream.c is the shortest program. A rill_model is loaded once and
- * shared; a rill_session is one timeline of tokens on it; a rill_gen is one reply being produced.
- * Everything else is a plain struct or a buffer of yours.
+ * shared; a rill_session is one timeline of tokens on it; a rill_gen is one reply being produced;
+ * a rill_snapshot is a timeline as it was. Everything else is a plain struct or a buffer of yours.
  *
  * Conventions
  *  1. Handles are checked ids, not addresses. NULL, a handle of another kind and a number that
@@ -66,11 +66,11 @@ enum { /* numbers never change */
   RILL_OK = 0,
   RILL_E_ARG = 1,             /* an argument; the message names it and its limits */
   RILL_E_NOMEM = 2,           /* host or device memory */
-  RILL_E_BUDGET = 3,          /* kept for limits the caller sets */
+  RILL_E_BUDGET = 3,          /* over a limit that the caller set */
   RILL_E_IO = 4,              /* a file cannot be opened or read */
   RILL_E_CORRUPT = 5,         /* a file is damaged: a checksum or a size does not hold */
   RILL_E_FORMAT_VERSION = 6,  /* a file of another major version */
-  RILL_E_MISMATCH = 7,        /* kept: a file that belongs to another model */
+  RILL_E_MISMATCH = 7,        /* belongs to another model; the message names what differs */
   RILL_E_BUSY = 8,            /* the session is in a call on another thread */
   RILL_E_REENTRANT = 9,       /* called from a callback of the same session */
   RILL_E_CANCELLED = 10,      /* by rill_session_cancel or a callback */
@@ -118,6 +118,7 @@ typedef int32_t (*rill_progress_fn)(void *ud, uint64_t done, uint64_t total);
 typedef struct rill_model rill_model;
 typedef struct rill_session rill_session;
 typedef struct rill_gen rill_gen;
+typedef struct rill_snapshot rill_snapshot;
 
 /* ---- plan before you pay -------------------------------------------------------------------- */
 
@@ -329,8 +330,8 @@ RILL_API rill_status rill_session_append(rill_session *session, const int32_t *i
 /* Feeds exactly one token, the way generation does. Errors as rill_session_append. */
 RILL_API rill_status rill_session_step(rill_session *session, int32_t id);
 
-/* Back to an empty timeline; keeps all memory. RILL_E_STATE: a generation is open. RILL_E_BUSY,
- * RILL_E_REENTRANT. */
+/* Back to an empty timeline; keeps all memory, gives up all checkpoints and marks. RILL_E_STATE: a
+ * generation is open. RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_reset(rill_session *session);
 
 /* Ends the call that is running on the session with RILL_E_CANCELLED: within one layer of a
@@ -340,7 +341,7 @@ RILL_API rill_status rill_session_reset(rill_session *session);
 RILL_API rill_status rill_session_cancel(rill_session *session);
 
 /* Logits after the last token: *n = vocab_size floats in host memory, the session's, valid until
- * the next call that feeds it, resets it or closes it. RILL_E_STATE: nothing was fed yet.
+ * the next call that moves it or closes it. RILL_E_STATE: nothing was fed yet.
  * RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_logits(rill_session *session, const float **logits, size_t *n);
 
@@ -373,6 +374,108 @@ typedef struct rill_stats {
 /* Counters since the session was created. Any thread, also while a call runs. RILL_E_ARG,
  * RILL_E_CLOSED. */
 RILL_API rill_status rill_session_get_stats(const rill_session *session, rill_stats *out);
+
+/* ---- back along the timeline ---------------------------------------------------------------- */
+
+/* A session goes back to any position it has passed, with the state and the logits it had there;
+ * on host devices bit for bit. What makes it quick is kept as the session grows, within the plan:
+ * a checkpoint of the state now and then, denser where it is newer (the ladder), and a record of
+ * each of the last tokens (the window). */
+
+typedef struct rill_rewind_cost {
+  uint32_t struct_size;
+  uint32_t reserved;
+  uint64_t anchor;      /* position of the checkpoint it starts from; costs one copy */
+  uint64_t replayed;    /* tokens replayed from their records; no weight is read */
+  uint64_t recomputed;  /* tokens fed again through all layers */
+} rill_rewind_cost;     /* the three add up to the position */
+
+/* What a rewind to that position would cost now; nothing moves. RILL_E_ARG: position is past the
+ * end. RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_rewind_cost(const rill_session *session, uint64_t position,
+                                              rill_rewind_cost *out);
+
+/* Refuse to recompute more than the one token that gives the logits. */
+enum { RILL_REWIND_ONLY_CHEAP = 1 };
+
+/* Takes back all tokens from position on. progress (may be NULL) counts recomputed tokens; out
+ * (may be NULL) is the cost. On any failure the session is where it was. RILL_E_ARG: position is
+ * past the end, an unknown flag. RILL_E_BUDGET: dearer than RILL_REWIND_ONLY_CHEAP allows; out has
+ * the cost all the same. RILL_E_CANCELLED. RILL_E_STATE: a generation is open. RILL_E_BUSY,
+ * RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_rewind(rill_session *session, uint64_t position, uint32_t flags,
+                                         rill_progress_fn progress, void *ud,
+                                         rill_rewind_cost *out);
+
+/* Keeps a checkpoint of this position, so that coming back costs one copy, until
+ * rill_session_unmark with that tag, a reset, or a rewind below it. A position has one mark, the
+ * last; several positions may have one tag. RILL_E_STATE: nothing was fed yet. RILL_E_BUDGET: ladder_slots leaves no place for one
+ * more. RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_mark(rill_session *session, uint64_t tag);
+
+/* From now on the marks of that tag are checkpoints like others, which the ladder may give up.
+ * Does nothing when there is none. RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_unmark(rill_session *session, uint64_t tag);
+
+/* Positions of all checkpoints, ascending (convention 4). RILL_E_ARG: cap too small. RILL_E_BUSY,
+ * RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_checkpoints(const rill_session *session, uint64_t *positions,
+                                              size_t cap, size_t *count);
+
+enum {
+  RILL_SYNC_SAME = 0,     /* the session held exactly these tokens */
+  RILL_SYNC_EXTENDED = 1, /* it held a beginning of them, perhaps an empty one */
+  RILL_SYNC_REWOUND = 2,  /* it held a common beginning and then others, which were taken back */
+  RILL_SYNC_REBUILT = 3   /* it held others, with nothing in common */
+};
+
+typedef struct rill_sync_report {
+  uint32_t struct_size;
+  int32_t reason;       /* RILL_SYNC_* */
+  uint64_t common;      /* tokens the session held and keeps */
+  uint64_t anchor;      /* how it came to stand there: as rill_rewind_cost, all of common when it */
+  uint64_t replayed;    /* stood there already */
+  uint64_t recomputed;
+  uint64_t appended;    /* common + appended is the session's length now */
+} rill_sync_report;
+
+/* Makes the timeline these n tokens: keeps what is in common, takes back what is not, appends the
+ * rest. One call for a client that has the whole conversation every time. progress (may be NULL)
+ * counts tokens recomputed and appended; out (may be NULL) is what was done. RILL_E_ARG: an id
+ * outside the vocabulary (nothing is changed). RILL_E_CONTEXT_FULL: more than max_tokens (nothing
+ * is changed). RILL_E_CANCELLED: the session holds what it held, or a beginning of ids.
+ * RILL_E_STATE: a generation is open. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_sync(rill_session *session, const int32_t *ids, size_t n,
+                                       rill_progress_fn progress, void *ud, rill_sync_report *out);
+
+/* ---- branches ------------------------------------------------------------------------------- */
+
+/* The timeline as it is, to come back to: one copy of the constant-size part, whatever the length;
+ * MLA rows are shared and copied only where somebody writes. An open generation is in it, see
+ * rill_gen_resume. It is immutable, keeps the model's weights, and outlives the session.
+ * RILL_E_NOMEM: names both numbers; a snapshot is not in the session's plan. RILL_E_BUSY,
+ * RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_snapshot(rill_session *session, rill_snapshot **out);
+
+/* The session becomes the snapshot's timeline, any number of times; the snapshot may be of another
+ * session. Checkpoints of what both have in common stay. On any failure the session is as before.
+ * RILL_E_MISMATCH: of another model or mla_dtype. RILL_E_CONTEXT_FULL: longer than max_tokens.
+ * RILL_E_STATE: a generation is open. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_restore(rill_session *session, const rill_snapshot *snapshot);
+
+/* Tokens of the timeline, and bytes of memory that the snapshot may come to cost when nobody else
+ * needs what it shares; 0 for a handle that is none. Any thread. */
+RILL_API uint64_t rill_snapshot_length(const rill_snapshot *snapshot);
+RILL_API uint64_t rill_snapshot_bytes(const rill_snapshot *snapshot);
+
+/* Any thread. RILL_E_ARG, RILL_E_CLOSED. */
+RILL_API rill_status rill_snapshot_close(rill_snapshot *snapshot);
+
+/* A second session that stands where this one stands, of the same params, at the price of a copy
+ * of the constant-size part. Each goes its own way; either may be closed first. An open generation
+ * goes on in both, see rill_gen_resume. RILL_E_NOMEM: names both numbers; the plan counts it as
+ * one more session. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_fork(rill_session *session, rill_session **out);
 
 /* ---- generation ----------------------------------------------------------------------------- */
 
@@ -437,6 +540,12 @@ typedef struct rill_event {
  * */
 RILL_API rill_status rill_gen_begin(rill_session *session, const rill_gen_params *params,
                                     rill_gen **out);
+
+/* Goes on with the reply that was open where this timeline was forked or taken as a snapshot: the
+ * same params, the tokens counted, half a character and half a stop string held back, as if it had
+ * never stopped. RILL_E_STATE: none was open there, the session has moved since, or a generation
+ * is open. RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_gen_resume(rill_session *session, rill_gen **out);
 
 /* Samples one token and feeds it: at most one decode step. After END it says END again.
  * out->struct_size must be set. RILL_E_CANCELLED: the session stands at the last token fed; call

@@ -240,6 +240,20 @@ class Generation {
   std::unique_ptr<rill_gen, detail::Closer<rill_gen, rill_gen_end>> handle_;
 };
 
+// A timeline as it was, to come back to: Session::snapshot() and restore(). Movable, thread-safe;
+// outlives its session.
+class Snapshot {
+ public:
+  std::uint64_t length() const noexcept { return rill_snapshot_length(get()); }
+  std::uint64_t bytes() const noexcept { return rill_snapshot_bytes(get()); }
+  rill_snapshot* get() const noexcept { return handle_.get(); }
+
+ private:
+  friend class Session;
+  explicit Snapshot(rill_snapshot* handle) : handle_(handle) {}
+  std::unique_ptr<rill_snapshot, detail::Closer<rill_snapshot, rill_snapshot_close>> handle_;
+};
+
 // One timeline of tokens. Movable; one caller at a time, cancel() from any thread.
 class Session {
  public:
@@ -265,6 +279,63 @@ class Session {
     rill_gen* handle = nullptr;
     check(rill_gen_begin(get(), &p, &handle));
     return Generation(handle);
+  }
+  // The reply that was open where this session was forked or restored from.
+  Generation resume() {
+    rill_gen* handle = nullptr;
+    check(rill_gen_resume(get(), &handle));
+    return Generation(handle);
+  }
+
+  rill_rewind_cost rewind_cost(std::uint64_t position) const {
+    auto out = params<rill_rewind_cost>();
+    check(rill_session_rewind_cost(get(), position, &out));
+    return out;
+  }
+  rill_rewind_cost rewind(std::uint64_t position, std::uint32_t flags = 0) {
+    auto out = params<rill_rewind_cost>();
+    check(rill_session_rewind(get(), position, flags, nullptr, nullptr, &out));
+    return out;
+  }
+  rill_rewind_cost rewind(std::uint64_t position, std::uint32_t flags, const Progress& progress) {
+    auto out = params<rill_rewind_cost>();
+    detail::ProgressCall call{progress};
+    call.check(
+        rill_session_rewind(get(), position, flags, detail::ProgressCall::call, &call, &out));
+    return out;
+  }
+  void mark(std::uint64_t tag) { check(rill_session_mark(get(), tag)); }
+  void unmark(std::uint64_t tag) { check(rill_session_unmark(get(), tag)); }
+  std::vector<std::uint64_t> checkpoints() const {
+    return detail::fill<std::vector<std::uint64_t>>(
+        [&](std::uint64_t* positions, std::size_t cap, std::size_t* n) {
+          return rill_session_checkpoints(get(), positions, cap, n);
+        });
+  }
+  // Makes the timeline these tokens.
+  rill_sync_report sync(const std::vector<std::int32_t>& ids) {
+    auto out = params<rill_sync_report>();
+    check(rill_session_sync(get(), ids.data(), ids.size(), nullptr, nullptr, &out));
+    return out;
+  }
+  rill_sync_report sync(const std::vector<std::int32_t>& ids, const Progress& progress) {
+    auto out = params<rill_sync_report>();
+    detail::ProgressCall call{progress};
+    call.check(
+        rill_session_sync(get(), ids.data(), ids.size(), detail::ProgressCall::call, &call, &out));
+    return out;
+  }
+
+  Snapshot snapshot() {
+    rill_snapshot* handle = nullptr;
+    check(rill_session_snapshot(get(), &handle));
+    return Snapshot(handle);
+  }
+  void restore(const Snapshot& snapshot) { check(rill_session_restore(get(), snapshot.get())); }
+  Session fork() {
+    rill_session* handle = nullptr;
+    check(rill_session_fork(get(), &handle));
+    return Session(handle);
   }
 
   std::uint64_t length() const noexcept { return rill_session_length(get()); }
@@ -294,6 +365,7 @@ class Session {
   rill_session* get() const noexcept { return handle_.get(); }
 
  private:
+  explicit Session(rill_session* handle) : handle_(handle) {}
   std::unique_ptr<rill_session, detail::Closer<rill_session, rill_session_close>> handle_;
 };
 
