@@ -48,19 +48,20 @@ void RemoveStaleTemps(FileSystem& fs, const std::string& path) {
 
 }  // namespace
 
-AtomicFile::AtomicFile(FileSystem& fs, std::string path, std::string temp,
-                       std::unique_ptr<WritableFile> file)
-    : fs_(fs), path_(std::move(path)), temp_(std::move(temp)), file_(std::move(file)) {}
+AtomicFile::AtomicFile(FileSystem& fs, std::string path) : fs_(fs), path_(std::move(path)) {}
 
 absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(FileSystem& fs,
                                                                const std::string& path) {
   RemoveStaleTemps(fs, path);
+  // Made first: once the file is there, nothing may fail before somebody is there to remove it.
+  std::unique_ptr<AtomicFile> atomic(new AtomicFile(fs, path));
   for (int attempt = 1;; ++attempt) {
-    std::string temp = absl::StrCat(path, ".tmp.", RandomSuffix());
-    auto file = fs.CreateNew(temp);
-    if (file.ok())
-      return std::unique_ptr<AtomicFile>(
-          new AtomicFile(fs, path, std::move(temp), *std::move(file)));
+    atomic->temp_ = absl::StrCat(path, ".tmp.", RandomSuffix());
+    auto file = fs.CreateNew(atomic->temp_);
+    if (file.ok()) {
+      atomic->file_ = *std::move(file);
+      return atomic;
+    }
     if (!absl::IsAlreadyExists(file.status()) || attempt == kNameAttempts) return file.status();
   }
 }
@@ -68,7 +69,7 @@ absl::StatusOr<std::unique_ptr<AtomicFile>> AtomicFile::Create(FileSystem& fs,
 AtomicFile::~AtomicFile() { Abandon(); }
 
 void AtomicFile::Abandon() {
-  if (done_) return;
+  if (done_ || file_ == nullptr) return;
   done_ = true;
   file_.reset();
   fs_.Remove(temp_).IgnoreError();

@@ -36,19 +36,18 @@ class AtomicFile {  // One caller at a time.
   absl::Status Append(const void* src, size_t bytes);  // at the end of everything written so far
   uint64_t size() const { return size_; }
 
-  // After ok the new content is under `path`, as durable as asked for. After an error `path` holds the old content,
-  // with one exception: when syncing the folder is what failed, `path` holds the new content and a
-  // power cut may bring the old one back.
+  // After ok the new content is under `path`, as durable as asked for. After an error `path` holds
+  // the old content, with one exception: when syncing the folder is what failed, `path` holds the
+  // new content and a power cut may bring the old one back.
   absl::Status Commit(Durability durability = Durability::kFull);
 
  private:
-  AtomicFile(FileSystem& fs, std::string path, std::string temp,
-             std::unique_ptr<WritableFile> file);
+  AtomicFile(FileSystem& fs, std::string path);
   void Abandon();
 
   FileSystem& fs_;
   std::string path_, temp_;
-  std::unique_ptr<WritableFile> file_;
+  std::unique_ptr<WritableFile> file_;  // null until it was created
   uint64_t size_ = 0;
   bool done_ = false;
 };

@@ -10,8 +10,17 @@ namespace {
 
 std::atomic<uint64_t> n_allocations{0};
 
+constexpr uint64_t kNone = ~uint64_t{0};
+std::atomic<uint64_t> failing_from{kNone};  // numbers as n_allocations counts them
+std::atomic<bool> failing_forever{false};
+
+bool MustFail(uint64_t number) {
+  const uint64_t from = failing_from.load(std::memory_order_relaxed);
+  return number == from || (number > from && failing_forever.load(std::memory_order_relaxed));
+}
+
 void* CountedAllocate(size_t bytes, size_t alignment) {
-  n_allocations.fetch_add(1, std::memory_order_relaxed);
+  if (MustFail(n_allocations.fetch_add(1, std::memory_order_relaxed))) return nullptr;
   if (bytes == 0) bytes = 1;
   if (alignment <= alignof(std::max_align_t)) return std::malloc(bytes);
   void* data = nullptr;
@@ -27,6 +36,15 @@ void* CountedAllocateOrThrow(size_t bytes, size_t alignment) {
 }  // namespace
 
 uint64_t AllocationCount() { return n_allocations.load(std::memory_order_relaxed); }
+
+FailingAllocation::FailingAllocation(uint64_t n, bool forever) {
+  failing_forever = forever;
+  failing_from = AllocationCount() + n;
+}
+
+FailingAllocation::~FailingAllocation() { failing_from = kNone; }
+
+bool FailingAllocation::happened() const { return AllocationCount() > failing_from; }
 
 }  // namespace rill::test
 

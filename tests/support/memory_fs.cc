@@ -106,11 +106,11 @@ absl::StatusOr<std::unique_ptr<ReadableFile>> MemoryFileSystem::OpenForReading(
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::CreateNew(const std::string& path) {
+  auto node = std::make_shared<Node>();
+  auto writer = std::make_unique<MemoryWriter>(node);  // before the name: memory may end here
   const std::lock_guard<std::mutex> lock(mutex_);
-  auto& node = tree_[path];
-  if (node != nullptr) return absl::AlreadyExistsError(path);
-  node = std::make_shared<Node>();
-  return std::make_unique<MemoryWriter>(node);
+  if (!tree_.emplace(path, std::move(node)).second) return absl::AlreadyExistsError(path);
+  return writer;
 }
 
 absl::StatusOr<std::unique_ptr<WritableFile>> MemoryFileSystem::OpenForUpdate(
@@ -124,9 +124,8 @@ absl::Status MemoryFileSystem::Rename(const std::string& from, const std::string
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto it = tree_.find(from);
   if (it == tree_.end()) return Missing(from);
-  const std::shared_ptr<Node> node = it->second;
-  tree_.erase(it);
-  tree_[to] = node;
+  tree_[to] = it->second;
+  if (to != from) tree_.erase(it);
   return absl::OkStatus();
 }
 
