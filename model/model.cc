@@ -1,9 +1,11 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "kernels/base/status.h"
 #include "kernels/device/op_table.h"
+#include "model/weights/fingerprint.h"
 
 namespace rill {
 namespace {
@@ -27,6 +29,19 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> ReadTokenizer(const ModelFile& 
   if (absl::IsNotFound(config.status())) config = std::string();
   RILL_RETURN_IF_ERROR(config.status());
   return Tokenizer::Create(*vocabulary, *config, file.config().vocab_size);
+}
+
+// Synthetic weights are a function of config, recipe and seed, so those are what makes two of them the same.
+Fingerprint SyntheticFingerprint(const ModelConfig& config, const Recipe& recipe, uint64_t seed) {
+  CanonicalHash weights;
+  weights.Text("synthetic");
+  weights.Text(recipe.name);
+  weights.Integer(static_cast<int64_t>(seed));
+  const Sha256Digest digest = weights.Finish(), architecture = ArchitectureFingerprint(config);
+  Fingerprint fingerprint{};
+  std::copy(architecture.begin(), architecture.end(), fingerprint.architecture);
+  std::copy(digest.begin(), digest.end(), fingerprint.weights);
+  return fingerprint;
 }
 
 }  // namespace
@@ -55,6 +70,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Synthesize(const ModelConfig
   RILL_RETURN_IF_ERROR(CheckOperators(*model->device_));
   model->config_ = config;
   model->recipe_ = recipe;
+  model->fingerprint_ = SyntheticFingerprint(config, recipe, seed);
   RILL_ASSIGN_OR_RETURN(model->weights_, SynthesizeWeights(*model->device_, config, recipe, seed));
   RILL_RETURN_IF_ERROR(model->Bind());
   return model;

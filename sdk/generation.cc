@@ -96,7 +96,7 @@ Generation::~Generation() {
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
                                                               const GenerationParams& params) {
   Session::Impl& inside = *session.impl_;
-  CallScope call(inside.gate);
+  AwakeScope call(inside);
   RILL_RETURN_IF_ERROR(call.status());
   RILL_RETURN_IF_ERROR(CheckParams(session.model(), params));
   RILL_ASSIGN_OR_RETURN(StopFilter stops, StopFilter::Create(params.stop_strings));
@@ -106,7 +106,7 @@ absl::StatusOr<std::unique_ptr<Generation>> Generation::Begin(Session& session,
 
 absl::StatusOr<std::unique_ptr<Generation>> Generation::Resume(Session& session) {
   Session::Impl& inside = *session.impl_;
-  CallScope call(inside.gate);
+  AwakeScope call(inside);
   RILL_RETURN_IF_ERROR(call.status());
   if (inside.parked_generation.empty()) {
     return absl::FailedPreconditionError("session: no reply was open where this timeline was taken");
@@ -154,7 +154,7 @@ std::string Session::Impl::OpenGeneration() const { return generation != nullptr
 
 absl::StatusOr<GenerationEvent> Generation::Next() {
   Session::Impl& inside = *impl_->session.impl_;
-  CallScope call(inside.gate);
+  AwakeScope call(inside);
   RILL_RETURN_IF_ERROR(call.status());
   Event event = impl_->Next();
   const absl::Status status = inside.Finish(event.status());

@@ -31,13 +31,13 @@ Session::~Session() = default;
 
 absl::Status Session::Append(absl::Span<const int32_t> ids, const AppendProgress& progress,
                              const LogitsSink& sink) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Finish(impl_->Append(ids, progress, sink));
 }
 
 absl::Status Session::Step(int32_t id) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Finish(impl_->Step(id));
 }
@@ -45,7 +45,7 @@ absl::Status Session::Step(int32_t id) {
 absl::StatusOr<Session::Sampled> Session::Sample(const SamplingParams& params,
                                                  absl::Span<int32_t> top_ids,
                                                  absl::Span<float> top_logprobs) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   absl::StatusOr<Sampled> sampled = impl_->Sample(params, top_ids, top_logprobs);
   RILL_RETURN_IF_ERROR(impl_->Finish(sampled.status()));
@@ -53,20 +53,20 @@ absl::StatusOr<Session::Sampled> Session::Sample(const SamplingParams& params,
 }
 
 absl::Status Session::Reset() {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Reset();
 }
 
 absl::StatusOr<RewindCost> Session::CostOfRewind(uint64_t position) const {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   RILL_RETURN_IF_ERROR(impl_->CheckRewind(position));
   return impl_->CostOf(static_cast<int64_t>(position));
 }
 
 absl::StatusOr<RewindCost> Session::Rewind(uint64_t position, const AppendProgress& progress) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   absl::StatusOr<RewindCost> cost = impl_->Rewind(position, progress);
   RILL_RETURN_IF_ERROR(impl_->Finish(cost.status()));
@@ -74,20 +74,20 @@ absl::StatusOr<RewindCost> Session::Rewind(uint64_t position, const AppendProgre
 }
 
 absl::Status Session::Mark(uint64_t tag) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Mark(tag);
 }
 
 absl::Status Session::Unmark(uint64_t tag) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   impl_->ladder.Unmark(tag);
   return absl::OkStatus();
 }
 
 absl::StatusOr<size_t> Session::Checkpoints(absl::Span<uint64_t> out) const {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   const absl::Span<const Rung> rungs = impl_->ladder.rungs();
   for (size_t i = 0; i < std::min(rungs.size(), out.size()); ++i) out[i] = static_cast<uint64_t>(rungs[i].position);
@@ -95,7 +95,7 @@ absl::StatusOr<size_t> Session::Checkpoints(absl::Span<uint64_t> out) const {
 }
 
 absl::StatusOr<SyncReport> Session::Sync(absl::Span<const int32_t> ids, const AppendProgress& progress) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   absl::StatusOr<SyncReport> report = impl_->Sync(ids, progress);
   RILL_RETURN_IF_ERROR(impl_->Finish(report.status()));
@@ -103,7 +103,7 @@ absl::StatusOr<SyncReport> Session::Sync(absl::Span<const int32_t> ids, const Ap
 }
 
 absl::StatusOr<size_t> Session::Tokens(uint64_t from, absl::Span<int32_t> out) const {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   const uint64_t length = this->length();
   if (from >= length) return size_t{0};
@@ -113,14 +113,14 @@ absl::StatusOr<size_t> Session::Tokens(uint64_t from, absl::Span<int32_t> out) c
 }
 
 absl::StatusOr<absl::Span<const float>> Session::Logits() {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Logits();
 }
 
 absl::Status Session::Logprobs(absl::Span<const int32_t> ids, absl::Span<float> out,
                                absl::Span<int32_t> top_ids, absl::Span<float> top_logprobs) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Logprobs(ids, out, top_ids, top_logprobs);
 }

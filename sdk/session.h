@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -19,7 +20,9 @@
 #include "kernels/base/clock.h"
 #include "model/graph/plan.h"
 #include "model/model.h"
+#include "model/io/file.h"
 #include "sdk/sampling.h"
+#include "sdk/session_file/save.h"
 #include "sdk/stats.h"
 
 namespace rill {
@@ -53,6 +56,39 @@ struct SyncReport {
 };
 
 class Snapshot;
+
+// ---- session files (sdk/persist.cc; the format is docs/FORMATS.md) ---------------------------------------------------
+
+struct SaveParams {
+  Durability durability = Durability::kFull;
+  bool ladder = true;        // the checkpoints: as much again as the state, each
+  bool ring = true;          // the records of the last tokens
+  AppendProgress progress;   // bytes; true cancels
+};
+using SaveReport = WriteReport;
+
+struct LoadParams {
+  int64_t max_tokens = 0;       // these four: 0 (window: -1) takes what the saved session had
+  int64_t prefill_chunk = 0;
+  int64_t rewind_window = -1;
+  int64_t ladder_slots = 0;
+  // Every byte of the file is checked before the session is there. Lazy: the constant part, tokens and texts are;
+  // checkpoints and records when a rewind wants them; pages are taken as the disk gives them.
+  bool lazy = false;
+  bool any_numerics = false;    // also from another device: then bits are not promised, only the model
+  bool attach = false;          // go on appending to this file, as after Attach
+  AppendProgress progress;      // bytes of the check
+};
+
+struct LoadReport {
+  uint64_t generation = 0;      // of the file: how often it was written to
+  uint64_t tokens = 0;
+  uint64_t checkpoints = 0;     // rungs of the ladder that came with it
+  uint64_t recorded = 0;        // last tokens that a rewind can replay
+  bool mapped = false;          // pages are the file's own, read when they are needed
+  bool reply_open = false;      // Generation::Resume goes on with it
+  bool unfinished_flush = false;  // the last flush did not come to its end: this is the session before it
+};
 
 class Session {
  public:
@@ -123,6 +159,40 @@ class Session {
   absl::Status Logprobs(absl::Span<const int32_t> ids, absl::Span<float> out, absl::Span<int32_t> top_ids,
                         absl::Span<float> top_logprobs);
 
+  // Writes the whole session to a new file that replaces `path` in one step: whatever happens, the path holds the old
+  // content or the new, and the session is as before. An open reply is saved with it. Errors of the file system by their
+  // own codes; Cancelled.
+  absl::StatusOr<SaveReport> Save(FileSystem& fs, const std::string& path, const SaveParams& params = {});
+  // The same bytes to a callback.
+  absl::StatusOr<SaveReport> Write(ByteSink sink, const SaveParams& params = {});
+  // A new session that stands where the saved one stood, ready to sample without a forward pass. NotFound; DataLoss
+  // (damaged: section, offset, both checksums; truncated: both lengths); InvalidArgument (no session file, or a
+  // parameter); FailedPrecondition: another version, or a mismatch of model, tokenizer, weights, quantization, layout or
+  // numerics, named (MismatchedField in sdk/session_file/content.h); ResourceExhausted.
+  static absl::StatusOr<std::unique_ptr<Session>> Load(std::shared_ptr<const Model> model, FileSystem& fs,
+                                                       const std::string& path, const LoadParams& params = {},
+                                                       LoadReport* report = nullptr, Clock* clock = Clock::Steady());
+
+  // Saves to `path` and stays attached: a Flush brings the file up to date and costs the new pages, the new tokens and
+  // one state slot. Borrows `fs`. A second Attach replaces the first.
+  absl::StatusOr<SaveReport> Attach(FileSystem& fs, const std::string& path, const SaveParams& params = {});
+  // FailedPrecondition: not attached, or somebody else wrote to the file. After a failure of the file system the session
+  // is whole and the file old or new, but no longer followed: Attach anew. Of `params` ladder and ring are as for Save.
+  absl::StatusOr<SaveReport> Flush(const SaveParams& params = {Durability::kFull, false, false, {}});
+  absl::Status Detach();
+  absl::StatusOr<bool> attached() const;
+
+  // Saves to `path`, or flushes to the attached file when it is empty, and gives the memory back. The next call that
+  // needs the session wakes it first, and answers with the load's error, the session still asleep, when that fails.
+  // Borrows `fs` until then.
+  absl::StatusOr<SaveReport> Hibernate(FileSystem& fs, const std::string& path = "");
+  absl::Status Wake();
+  bool asleep() const;     // any thread
+
+  // Bytes of the program's own that go into the file; at most kMaxUserBlobBytes, else ResourceExhausted.
+  absl::Status SetUserBlob(std::string blob);
+  absl::StatusOr<std::string> UserBlob() const;
+
   // Any thread, and from inside a callback. The running call ends with Cancelled within one layer of a prefill or one
   // step; later ones are not affected, and when none runs it does nothing. While a generation is open it is the reply
   // that is cancelled: whoever does so cannot know whether its thread is inside Next() at that instant, so a Cancel
@@ -136,6 +206,7 @@ class Session {
 
  private:
   friend class Generation;
+  friend class AwakeScope;
   friend class Snapshot;
   struct Impl;
   Session(std::shared_ptr<const Model> model, const SessionShape& shape, Clock* clock);

@@ -5,6 +5,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "model/graph/forward.h"
@@ -14,6 +15,8 @@
 #include "sdk/host_block.h"
 #include "sdk/ladder.h"
 #include "sdk/session.h"
+#include "sdk/session_file/attached.h"
+#include "sdk/session_file/session_file.h"
 
 namespace rill {
 
@@ -75,6 +78,22 @@ struct Session::Impl {
   void Stand(uint64_t length);
   absl::Status NoGeneration() const;
 
+  // sdk/persist.cc
+  struct FileParts;
+  absl::StatusOr<SaveReport> Flush(const SaveParams& params);
+  absl::Status LoadFrom(const std::shared_ptr<const SessionFile>& file);
+  absl::Status LoadLadder(const SessionFile& file);
+  absl::StatusOr<std::vector<BlockRef>> LoadPages(const SessionFile& file);
+  absl::Status Wake();
+
+  // sdk/ring_file.cc: records that came with a file and are read when a rewind wants them.
+  struct FileRing {
+    std::shared_ptr<const SessionFile> file;   // null: none
+    int64_t first = 0, end = 0;
+  };
+  int64_t FirstRecorded() const;
+  absl::Status ReadFileRing();
+
   absl::Status FeedPass(absl::Span<const int32_t> ids, absl::FunctionRef<bool()> cancel,
                         const LogitsSink& sink);
   void Commit(absl::Span<const int32_t> ids);
@@ -91,8 +110,17 @@ struct Session::Impl {
   Ladder ladder;
   HostBlock ledger;          // [max_tokens] i32
   HostBlock sample_scratch;  // of the operator
-  uint64_t own_bytes = 0;    // on the device
+  std::atomic<uint64_t> own_bytes{0};    // on the device
   uint64_t weight_bytes_per_token = 0;
+
+  FileRing file_ring;
+  std::unique_ptr<AttachedSessionFile> attached;
+  uint64_t stable_prefix = 0;  // tokens whose rows are those of the last flush
+  std::string user_blob;
+  // While it sleeps there is no state, and this says where it lies.
+  std::atomic<bool> asleep{false};
+  FileSystem* bed = nullptr;
+  std::string bed_path;
 
   int64_t append_started = 0;
   bool first_token_due = false;  // an append waits for the token after it
@@ -104,6 +132,19 @@ struct Session::Impl {
   // The window, sorted, then counted. Members so that a token allocates nothing.
   std::array<int32_t, kMaxPenaltyWindow> window_ids;
   std::array<TokenCount, kMaxPenaltyWindow> window_counts;
+};
+
+// Enters a session for the length of a scope and wakes it; look at status() first.
+class AwakeScope {
+ public:
+  explicit AwakeScope(Session::Impl& impl) : scope_(impl.gate), status_(scope_.status()) {
+    if (status_.ok() && impl.asleep.load()) status_ = impl.Wake();
+  }
+  const absl::Status& status() const { return status_; }
+
+ private:
+  CallScope scope_;
+  absl::Status status_;
 };
 
 }  // namespace rill

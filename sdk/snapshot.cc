@@ -11,19 +11,19 @@
 namespace rill {
 
 absl::StatusOr<std::shared_ptr<const Snapshot>> Session::TakeSnapshot() {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->TakeSnapshot();
 }
 
 absl::Status Session::Restore(const Snapshot& snapshot) {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Restore(snapshot);
 }
 
 absl::StatusOr<std::unique_ptr<Session>> Session::Fork() {
-  CallScope call(impl_->gate);
+  AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
   return impl_->Fork();
 }
@@ -64,12 +64,14 @@ absl::Status Session::Impl::Restore(const Snapshot& snapshot) {
   const auto common = std::mismatch(held, held + least, snapshot.tokens_.begin()).first - held;
   RILL_RETURN_IF_ERROR(Assume(snapshot.tokens_, snapshot.rung_.data(), snapshot.pages_));
   ladder.DropAbove(common);
+  stable_prefix = std::min<uint64_t>(stable_prefix, static_cast<uint64_t>(common));
   parked_generation = snapshot.generation_;
   return absl::OkStatus();
 }
 
 absl::Status Session::Impl::Assume(absl::Span<const int32_t> tokens, const void* rung, absl::Span<const BlockRef> pages) {
   RILL_RETURN_IF_ERROR(state->Assume(static_cast<int64_t>(tokens.size()), rung, pages));
+  file_ring = {};
   RILL_RETURN_IF_ERROR(CopyLogitsFrom(rung));
   std::copy(tokens.begin(), tokens.end(), ledger.as<int32_t>());
   Stand(tokens.size());

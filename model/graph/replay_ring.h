@@ -44,9 +44,11 @@ class ReplayRing {  // One caller at a time, its session's.
   void WillRecord(int64_t position, int64_t n) { first_ = std::max(first_, std::min(position, position + n - slots_)); }
   void EndAt(int64_t position) { first_ = std::min(first_, position); }   // nothing from `position` on counts any more
   void Forget(int64_t position) { first_ = position; }   // nothing before `position` is recorded
-  void SetFirst(int64_t first) { first_ = first; }       // after the bytes were filled from outside
+  void Extend(int64_t first) { first_ = first; }         // the slots from there on were filled from outside
 
+  // Planes of slots() rows, one row a token: [KDA layer][k, u, g, inputs of q, k, v][slot][C] float32.
   const Buffer& buffer() const { return buffer_; }
+  uint64_t row_bytes() const { return sizeof(float) * static_cast<uint64_t>(heads_ * dim_); }
 
  private:
   Buffer buffer_;
