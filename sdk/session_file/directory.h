@@ -54,9 +54,13 @@ uint64_t RecordOffset(RecordType type, uint64_t end);
 uint64_t DirectoryBytes(const BatchDirectory& directory);
 std::string EncodeDirectory(const BatchDirectory& directory);
 
-// `bytes` stood at `offset` and had the right checksum. DataLoss names what cannot be: records that
-// do not tile [begin, offset), sizes that the geometry does not give, an order that no writer has.
-// No number of it is used before that.
+// The meaning of a directory that stood at `offset`. DataLoss names what cannot be: records that do
+// not tile [begin, offset), sizes that the geometry does not give, an order that no writer has.
+absl::Status CheckDirectory(const BatchDirectory& directory, uint64_t offset,
+                            const SessionGeometry& geometry);
+
+// `bytes` stood at `offset` and had the right checksum. Checks the meaning too, before any number
+// is used.
 absl::StatusOr<BatchDirectory> DecodeDirectory(const std::string& bytes, uint64_t offset,
                                                const SessionGeometry& geometry);
 

@@ -51,6 +51,7 @@ absl::StatusOr<ParsedFile> Parse(const ReadableFile& file, const ParseLimits& li
 // What an unfinished flush left is no damage and not looked at.
 absl::Status CheckRest(const ParsedFile& file, const FileProgress& progress);
 
+absl::Status CheckSlot(const ParsedFile& file, const Root& root);
 absl::Status CheckRecord(const ParsedFile& file, const Record& record);  // but for kPages
 absl::Status CheckPage(const ParsedFile& file, uint64_t index, const PageRef& page);
 
