@@ -7,36 +7,11 @@
 #include "kernels/base/status.h"
 #include "sdk/generation.h"
 #include "sdk/session_extras.h"
+#include "sdk/session_identity.h"
 #include "sdk/session_impl.h"
 
 namespace rill {
 namespace {
-
-constexpr const char* kStateLayoutTag = "state-kv-f32-v1";
-
-SessionIdentity IdentityOf(const Model& model) {
-  SessionIdentity id;
-  const Fingerprint& f = model.fingerprint();
-  std::memcpy(id.architecture.data(), f.architecture, sizeof f.architecture);
-  std::memcpy(id.tokenizer.data(), f.tokenizer, sizeof f.tokenizer);
-  std::memcpy(id.weights.data(), f.weights, sizeof f.weights);
-  id.quantization = model.recipe().name;
-  id.state_layout = kStateLayoutTag;
-  id.numerics = model.device().info().numerics;
-  return id;
-}
-
-// What does not depend on how the session is shaped: all but the ring.
-SessionGeometry GeometryOf(const Model& model, DType mla_dtype) {
-  const StateLayout layout = StateLayout::Make(model.config(), mla_dtype);
-  SessionGeometry g;
-  g.page_tokens = static_cast<uint32_t>(kPageTokens);
-  g.vocab_size = static_cast<uint32_t>(model.config().vocab_size);
-  g.page_bytes = layout.page_bytes;
-  g.fixed_bytes = layout.fixed_bytes;
-  g.mla_dtype = std::string(Name(mla_dtype));
-  return g;
-}
 
 // Device memory as host memory: itself on host devices, a copy elsewhere.
 class Staged {
@@ -273,7 +248,7 @@ absl::StatusOr<SessionShape> ShapeOf(const Model& model, const SessionFile& file
   shape.mla_dtype = file.geometry().mla_dtype == Name(DType::kF32) ? DType::kF32 : DType::kBf16;
   RILL_RETURN_IF_ERROR(Validate(shape));
   if (file.position() > static_cast<uint64_t>(shape.max_tokens)) {
-    return absl::ResourceExhaustedError(
+    return absl::OutOfRangeError(
         absl::StrCat("load: the file has ", file.position(), " tokens, the limit is ", shape.max_tokens));
   }
   SessionGeometry mine = GeometryOf(model, shape.mla_dtype);
@@ -410,7 +385,7 @@ absl::Status Session::Impl::Wake() {
   const Model& model = *session.model_;
   RILL_ASSIGN_OR_RETURN(const std::shared_ptr<const SessionFile> file, OpenFor(model, *bed, bed_path, {}));
   if (file->position() != session.length()) {
-    return absl::FailedPreconditionError(absl::StrCat(bed_path, ": holds ", file->position(), " tokens, the session went to sleep with ",
+    return absl::DataLossError(absl::StrCat(bed_path, ": holds ", file->position(), " tokens, the session went to sleep with ",
                                                       session.length()));
   }
   std::unique_ptr<Session> awake(new Session(session.model_, session.shape_, clock));
