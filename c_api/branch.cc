@@ -56,6 +56,9 @@ rill_status Fork(const rill_session* handle, rill_session** out) {
   return Inside(handle, [&](SessionObject& object) -> rill_status {
     auto fork = object.session->Fork();
     if (!fork.ok()) return Answer(fork.status(), Origin::kSession);
+    auto user = object.session->UserBlob();
+    if (!user.ok()) return Answer(user.status(), Origin::kSession);
+    RILL_C_TRY(Answer((*fork)->SetUserBlob(*std::move(user)), Origin::kSession));
     auto made = std::make_shared<SessionObject>();
     made->session = *std::move(fork);
     return Publish(Kind::kSession, std::move(made), out);

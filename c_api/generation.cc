@@ -65,6 +65,7 @@ rill_status OpenGeneration(rill_session* handle, rill_gen** out, Start&& start) 
   SessionObject& owner = *object->owner;
   const GateScope inside(owner.gate);
   RILL_C_TRY(inside.status());
+  RILL_C_TRY(Awake(owner));
   RILL_C_TRY(start(owner, &object->generation));
   RILL_C_TRY(Publish(Kind::kGeneration, std::move(object), out));
   owner.open_generation = *out;
@@ -95,6 +96,7 @@ rill_status NextEvent(rill_gen* handle, rill_event* out) {
   const GateScope inside(object->owner->gate);
   RILL_C_TRY(inside.status());
   RILL_C_TRY(StillOpen(*object));
+  RILL_C_TRY(Awake(*object->owner));
   rill_event event;
   RILL_C_TRY(Next(*object->generation, &object->top, &event));
   return result.Write(event);
@@ -140,6 +142,7 @@ rill_status Generate(rill_session* handle, const rill_gen_params* params, rill_e
   RILL_C_TRY(FindSession(handle, &object));
   const GateScope inside(object->gate);
   RILL_C_TRY(inside.status());
+  RILL_C_TRY(Awake(*object));
   std::unique_ptr<Generation> generation;
   RILL_C_TRY(Begin(*object, params, &generation));
   rill_gen_stats stats{};

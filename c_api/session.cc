@@ -145,6 +145,7 @@ rill_status GetStats(const rill_session* handle, rill_stats* out) {
   RILL_C_TRY(FindSession(handle, &object));
   const SessionStats from = object->session->stats();
   rill_stats to{};
+  to.asleep = object->session->asleep() ? 1 : 0;
   to.prefill_tokens = from.prefill_tokens;
   to.decode_tokens = from.decode_tokens;
   to.sampled_tokens = from.sampled_tokens;

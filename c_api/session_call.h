@@ -9,14 +9,29 @@
 
 namespace rill::capi {
 
-// Runs `body` on a session that nobody else is in.
+// Runs `body` on a session that nobody else is in, asleep or awake.
 template <typename Body>
-rill_status Inside(const rill_session* handle, Body&& body) {
+rill_status InsideAsItIs(const rill_session* handle, Body&& body) {
   std::shared_ptr<SessionObject> object;
   RILL_C_TRY(FindSession(handle, &object));
   const GateScope inside(object->gate);
   RILL_C_TRY(inside.status());
   return body(*object);
+}
+
+// The session would wake by itself; what goes wrong then is told from what its call does wrong.
+inline rill_status Awake(SessionObject& object) {
+  if (!object.session->asleep()) return RILL_OK;
+  return Answer(object.session->Wake(), Origin::kFile);
+}
+
+// Runs `body` on a session that nobody else is in, awake.
+template <typename Body>
+rill_status Inside(const rill_session* handle, Body&& body) {
+  return InsideAsItIs(handle, [&](SessionObject& object) -> rill_status {
+    RILL_C_TRY(Awake(object));
+    return body(object);
+  });
 }
 
 inline rill_status NoGeneration(const SessionObject& object) {

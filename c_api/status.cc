@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "sdk/session_file/content.h"
+
 namespace rill::capi {
 namespace {
 
@@ -21,6 +23,7 @@ size_t WholeCharacters(const char* text, size_t length, size_t limit) {
 rill_status OfUnavailable(Origin origin) {
   switch (origin) {
     case Origin::kFile:
+    case Origin::kSave:
       return RILL_E_IO;
     case Origin::kDevice:
       return RILL_E_DEVICE;
@@ -37,10 +40,11 @@ rill_status CodeOf(absl::StatusCode code, Origin origin) {
     case absl::StatusCode::kOk:
       return RILL_OK;
     case absl::StatusCode::kInvalidArgument:
-    case absl::StatusCode::kOutOfRange:
       return RILL_E_ARG;
-    case absl::StatusCode::kResourceExhausted:
-      return RILL_E_NOMEM;
+    case absl::StatusCode::kOutOfRange:  // of a file: more tokens than there is to be room for
+      return origin == Origin::kFile ? RILL_E_CONTEXT_FULL : RILL_E_ARG;
+    case absl::StatusCode::kResourceExhausted:  // writing asks for no memory, but for disk
+      return origin == Origin::kSave ? RILL_E_IO : RILL_E_NOMEM;
     case absl::StatusCode::kDataLoss:
       return RILL_E_CORRUPT;
     case absl::StatusCode::kCancelled:
@@ -55,7 +59,7 @@ rill_status CodeOf(absl::StatusCode code, Origin origin) {
     case absl::StatusCode::kAlreadyExists:
       return RILL_E_IO;
     case absl::StatusCode::kNotFound:
-      return origin == Origin::kFile ? RILL_E_IO : RILL_E_UNSUPPORTED;
+      return origin == Origin::kFile || origin == Origin::kSave ? RILL_E_IO : RILL_E_UNSUPPORTED;
     case absl::StatusCode::kFailedPrecondition:
       return origin == Origin::kFile ? RILL_E_FORMAT_VERSION : RILL_E_STATE;
     default:
@@ -120,7 +124,9 @@ rill_status Fail(rill_status code, std::string_view message) {
 rill_status Answer(const absl::Status& status, Origin origin) {
   if (status.ok()) return RILL_OK;
   const auto message = status.message();
-  return Fail(CodeOf(status.code(), origin), {message.data(), message.size()});
+  const bool mismatch = !MismatchedField(status).empty();
+  return Fail(mismatch ? RILL_E_MISMATCH : CodeOf(status.code(), origin),
+              {message.data(), message.size()});
 }
 
 }  // namespace rill::capi

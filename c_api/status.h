@@ -13,7 +13,8 @@ namespace rill::capi {
 // Where a status comes from: the same absl code means something else there.
 enum class Origin {
   kArgs,     // checks that touch neither file nor device
-  kFile,     // reading a model file
+  kFile,     // reading a model or session file
+  kSave,     // writing a session file
   kDevice,   // opening a device and loading onto it
   kSession,  // a session or a generation
 };

@@ -168,7 +168,7 @@ class Session {
   // A new session that stands where the saved one stood, ready to sample without a forward pass. NotFound; DataLoss
   // (damaged: section, offset, both checksums; truncated: both lengths); InvalidArgument (no session file, or a
   // parameter); FailedPrecondition: another version, or a mismatch of model, tokenizer, weights, quantization, layout or
-  // numerics, named (MismatchedField in sdk/session_file/content.h); ResourceExhausted.
+  // numerics, named (MismatchedField in sdk/session_file/content.h); OutOfRange: more tokens than max_tokens; ResourceExhausted.
   static absl::StatusOr<std::unique_ptr<Session>> Load(std::shared_ptr<const Model> model, FileSystem& fs,
                                                        const std::string& path, const LoadParams& params = {},
                                                        LoadReport* report = nullptr, Clock* clock = Clock::Steady());

@@ -2,6 +2,8 @@
 // happens.
 #include <atomic>
 #include <chrono>
+#include <cstring>
+#include <filesystem>
 #include <functional>
 #include <limits>
 #include <random>
@@ -35,6 +37,25 @@ struct SessionCall {
   const char* name;
   std::function<rill_status(rill_session*)> call;
 };
+
+// For files that calls write, each to its own, so that threads do not meet there.
+std::string ScratchPath() {
+  static const TempDir dir;
+  static std::atomic<int> n{0};
+  return dir / absl::StrCat("s", n++);
+}
+
+const std::string& SavedSessionPath() {
+  static const std::string saved = [] {
+    const std::string path = ScratchPath();
+    const Opened open;
+    EXPECT_EQ(rill_session_step(open.session, 3), RILL_OK);
+    EXPECT_EQ(rill_session_save(open.session, path.data(), path.size(), nullptr, nullptr), RILL_OK)
+        << LastError();
+    return path;
+  }();
+  return saved;
+}
 
 std::vector<ModelCall> ModelCalls() {
   static int32_t ids[64];
@@ -71,6 +92,30 @@ std::vector<ModelCall> ModelCalls() {
        [](rill_model* m) {
          rill_session* session = nullptr;
          const rill_status status = rill_session_create(m, nullptr, &session);
+         EXPECT_EQ(session != nullptr, status == RILL_OK);
+         rill_session_close(session);
+         return status;
+       }},
+      {"session_load",
+       [](rill_model* m) {
+         const std::string& path = SavedSessionPath();
+         rill_session* session = nullptr;
+         const rill_status status =
+             rill_session_load(m, path.data(), path.size(), nullptr, &session, nullptr);
+         EXPECT_EQ(session != nullptr, status == RILL_OK);
+         rill_session_close(session);
+         return status;
+       }},
+      {"session_read",
+       [](rill_model* m) {
+         static const std::string file = ReadFile(SavedSessionPath());
+         const auto read = [](void*, uint64_t offset, void* data, size_t n) -> int32_t {
+           std::memcpy(data, file.data() + offset, n);
+           return 0;
+         };
+         rill_session* session = nullptr;
+         const rill_status status =
+             rill_session_read(m, file.size(), read, nullptr, nullptr, &session, nullptr);
          EXPECT_EQ(session != nullptr, status == RILL_OK);
          rill_session_close(session);
          return status;
@@ -146,6 +191,44 @@ std::vector<SessionCall> ExclusiveCalls() {
          EXPECT_EQ(fork != nullptr, status == RILL_OK);
          rill_session_close(fork);
          return status;
+       }},
+      {"save",
+       [](rill_session* s) {
+         const std::string path = ScratchPath();
+         auto quick = Init<rill_save_params>();
+         quick.durability = RILL_DURABILITY_NONE;
+         return rill_session_save(s, path.data(), path.size(), &quick, nullptr);
+       }},
+      {"attach",
+       [](rill_session* s) {
+         const std::string path = ScratchPath();
+         auto quick = Init<rill_save_params>();
+         quick.durability = RILL_DURABILITY_NONE;
+         return rill_session_attach(s, path.data(), path.size(), &quick, nullptr);
+       }},
+      {"flush",
+       [](rill_session* s) {
+         auto quick = Init<rill_save_params>();
+         quick.durability = RILL_DURABILITY_NONE;
+         return rill_session_flush(s, &quick, nullptr);
+       }},
+      {"detach", [](rill_session* s) { return rill_session_detach(s); }},
+      {"write",
+       [](rill_session* s) {
+         const auto write = [](void*, const void*, size_t) -> int32_t { return 0; };
+         return rill_session_write(s, nullptr, write, nullptr, nullptr);
+       }},
+      {"hibernate",
+       [](rill_session* s) {
+         const std::string path = ScratchPath();
+         return rill_session_hibernate(s, path.data(), path.size(), nullptr);
+       }},
+      {"wake", [](rill_session* s) { return rill_session_wake(s); }},
+      {"set_user", [](rill_session* s) { return rill_session_set_user(s, "u", 1); }},
+      {"get_user",
+       [](rill_session* s) {
+         size_t n;
+         return rill_session_get_user(s, nullptr, 0, &n);
        }},
       {"gen_resume",
        [](rill_session* s) {
@@ -410,6 +493,32 @@ TEST(MisuseTest, NullOutputsAndBuffers) {
   EXPECT_EQ(rill_session_restore(open.session, nullptr), RILL_E_ARG);
   EXPECT_EQ(rill_session_fork(open.session, nullptr), RILL_E_ARG);
   EXPECT_EQ(rill_gen_resume(open.session, nullptr), RILL_E_ARG);
+  rill_session* none = nullptr;
+  const auto read = [](void*, uint64_t, void*, size_t) -> int32_t { return 0; };
+  EXPECT_EQ(rill_session_save(open.session, nullptr, 1, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_save(open.session, "", 0, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_attach(open.session, nullptr, 1, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_attach(open.session, nullptr, 0, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_hibernate(open.session, nullptr, 1, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_write(open.session, nullptr, nullptr, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_load(open.model, nullptr, 1, nullptr, &none, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_load(open.model, "x", 1, nullptr, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_read(open.model, 1, nullptr, nullptr, nullptr, &none, nullptr),
+            RILL_E_ARG);
+  EXPECT_EQ(rill_session_read(open.model, 1, read, nullptr, nullptr, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_set_user(open.session, nullptr, 1), RILL_E_ARG);
+  EXPECT_EQ(rill_session_get_user(open.session, nullptr, 1, &n), RILL_E_ARG);
+  EXPECT_EQ(rill_session_get_user(open.session, nullptr, 0, nullptr), RILL_E_ARG);
+  const std::string& saved = SavedSessionPath();
+  auto difference = Init<rill_file_difference>();
+  EXPECT_EQ(rill_file_inspect(saved.data(), saved.size(), nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_file_verify(nullptr, 1, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_file_compact(nullptr, 1, "x", 1, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_file_compact(saved.data(), saved.size(), nullptr, 1, nullptr, nullptr),
+            RILL_E_ARG);
+  EXPECT_EQ(rill_file_diff(nullptr, 1, saved.data(), saved.size(), &difference), RILL_E_ARG);
+  EXPECT_EQ(rill_file_diff(saved.data(), saved.size(), saved.data(), saved.size(), nullptr),
+            RILL_E_ARG);
   EXPECT_EQ(rill_gen_begin(open.session, nullptr, nullptr), RILL_E_ARG);
   rill_gen* gen = nullptr;
   ASSERT_EQ(rill_gen_begin(open.session, nullptr, &gen), RILL_OK);
@@ -456,6 +565,59 @@ TEST(MisuseTest, AbsurdLengths) {
     EXPECT_EQ(rill_session_rewind(open.session, 1, flags, nullptr, nullptr, &cost), RILL_E_ARG);
   }
   EXPECT_EQ(rill_session_length(open.session), 1u);
+  rill_session* none = nullptr;
+  EXPECT_EQ(rill_session_save(open.session, &c, absurd, nullptr, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_hibernate(open.session, &c, absurd, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_load(open.model, &c, absurd, nullptr, &none, nullptr), RILL_E_ARG);
+  EXPECT_EQ(rill_session_set_user(open.session, &c, absurd), RILL_E_ARG);
+  EXPECT_EQ(rill_session_set_user(open.session, &c, (size_t{64} << 20) + 1), RILL_E_ARG);
+  EXPECT_EQ(rill_session_get_user(open.session, &c, absurd, &n), RILL_E_ARG);
+  EXPECT_EQ(rill_file_verify(&c, absurd, nullptr, nullptr), RILL_E_ARG);
+  const auto nothing = [](void*, uint64_t, void* data, size_t bytes) -> int32_t {
+    std::memset(data, 0, bytes);
+    return 0;
+  };
+  for (const uint64_t size : {uint64_t{0}, uint64_t{1}, uint64_t{100000}, UINT64_MAX}) {
+    EXPECT_EQ(rill_session_read(open.model, size, nothing, nullptr, nullptr, &none, nullptr),
+              RILL_E_ARG)
+        << LastError();
+  }
+  const auto longer = [](void*, uint64_t offset, void* data, size_t bytes) -> int32_t {
+    static const std::string file = ReadFile(SavedSessionPath());
+    std::memset(data, 0, bytes);
+    if (offset < file.size()) file.copy(static_cast<char*>(data), bytes, offset);
+    return 0;
+  };
+  EXPECT_EQ(
+      rill_session_read(open.model, uint64_t{1} << 60, longer, nullptr, nullptr, &none, nullptr),
+      RILL_E_NOMEM)
+      << LastError();
+  for (const auto set : {+[](rill_load_params& p) { p.max_tokens = UINT64_MAX; },
+                         +[](rill_load_params& p) { p.max_tokens = uint64_t{1} << 62; },
+                         +[](rill_load_params& p) { p.prefill_chunk = UINT32_MAX; },
+                         +[](rill_load_params& p) { p.ladder_slots = 3; },
+                         +[](rill_load_params& p) { p.rewind_window = -2; },
+                         +[](rill_load_params& p) { p.rewind_window = INT32_MAX; }}) {
+    auto params = Init<rill_load_params>();
+    set(params);
+    EXPECT_EQ(rill_session_load(open.model, SavedSessionPath().data(), SavedSessionPath().size(),
+                                &params, &none, nullptr),
+              RILL_E_ARG)
+        << LastError();
+  }
+  for (const auto set :
+       {+[](rill_save_params& p) { p.durability = 3; },
+        +[](rill_save_params& p) { p.durability = -1; }, +[](rill_save_params& p) { p.parts = 8; },
+        +[](rill_save_params& p) { p.parts = RILL_SAVE_BARE | RILL_SAVE_RING; },
+        +[](rill_save_params& p) { p.parts = UINT32_MAX; }}) {
+    auto params = Init<rill_save_params>();
+    set(params);
+    const std::string path = ScratchPath();
+    EXPECT_EQ(rill_session_save(open.session, path.data(), path.size(), &params, nullptr),
+              RILL_E_ARG);
+    EXPECT_EQ(rill_session_flush(open.session, &params, nullptr), RILL_E_ARG);
+  }
+  EXPECT_EQ(none, nullptr);
   EXPECT_EQ(rill_session_logprobs(open.session, &id, absurd, &out, nullptr, 0), RILL_E_ARG);
   EXPECT_EQ(rill_session_logprobs(open.session, nullptr, 0, nullptr, &top, absurd), RILL_E_ARG);
   rill_gen* gen = nullptr;
@@ -528,6 +690,35 @@ TEST(MisuseTest, StructSizes) {
     rill_sync_report report{};
     report.struct_size = size;
     EXPECT_EQ(rill_session_sync(open.session, nullptr, 0, nullptr, nullptr, &report), RILL_E_ARG);
+    const std::string& saved = SavedSessionPath();
+    const std::string target = ScratchPath();
+    rill_save_params save{};
+    save.struct_size = size;
+    EXPECT_EQ(rill_session_save(open.session, target.data(), target.size(), &save, nullptr),
+              RILL_E_ARG);
+    rill_save_report saved_report{};
+    saved_report.struct_size = size;
+    EXPECT_EQ(rill_session_save(open.session, target.data(), target.size(), nullptr, &saved_report),
+              RILL_E_ARG);
+    EXPECT_EQ(rill_session_hibernate(open.session, target.data(), target.size(), &saved_report),
+              RILL_E_ARG);
+    EXPECT_FALSE(std::filesystem::exists(target));
+    rill_load_params load{};
+    load.struct_size = size;
+    EXPECT_EQ(rill_session_load(open.model, saved.data(), saved.size(), &load, &session, nullptr),
+              RILL_E_ARG);
+    rill_load_report loaded{};
+    loaded.struct_size = size;
+    EXPECT_EQ(rill_session_load(open.model, saved.data(), saved.size(), nullptr, &session, &loaded),
+              RILL_E_ARG);
+    EXPECT_EQ(session, nullptr);
+    rill_file_info file{};
+    file.struct_size = size;
+    EXPECT_EQ(rill_file_inspect(saved.data(), saved.size(), &file), RILL_E_ARG);
+    rill_file_difference difference{};
+    difference.struct_size = size;
+    EXPECT_EQ(rill_file_diff(saved.data(), saved.size(), saved.data(), saved.size(), &difference),
+              RILL_E_ARG);
     rill_gen_stats gen_stats{};
     gen_stats.struct_size = size;
     EXPECT_EQ(rill_generate(open.session, nullptr, nullptr, nullptr, &gen_stats), RILL_E_ARG);
@@ -669,7 +860,9 @@ TEST(MisuseTest, NoTokenizer) {
   for (const ModelCall& call : ModelCalls()) {
     const std::string name = call.name;
     const bool text = name == "tokenize" || name.find("detok") == 0 || name.find("chat") == 0;
-    EXPECT_EQ(call.call(open.model), text ? RILL_E_UNSUPPORTED : RILL_OK) << name;
+    const bool file = name == "session_load" || name == "session_read";
+    const rill_status expected = text ? RILL_E_UNSUPPORTED : file ? RILL_E_MISMATCH : RILL_OK;
+    EXPECT_EQ(call.call(open.model), expected) << name;
   }
   EXPECT_EQ(rill_model_release(open.model), RILL_OK);
   Feed(open.session, 1);

@@ -183,7 +183,7 @@ TEST_P(PersistTest, AFileOfAnotherModelIsRefusedByName) {
   EXPECT_TRUE(refused(MakeModel(elsewhere, 1), params).ok());
   params = {};
   params.max_tokens = 2;
-  EXPECT_EQ(refused(model, params).code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(refused(model, params).code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(Session::Load(model, fs, "/nowhere").status().code(), absl::StatusCode::kNotFound);
 }
 

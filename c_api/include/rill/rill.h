@@ -67,7 +67,7 @@ enum { /* numbers never change */
   RILL_E_ARG = 1,             /* an argument; the message names it and its limits */
   RILL_E_NOMEM = 2,           /* host or device memory */
   RILL_E_BUDGET = 3,          /* over a limit that the caller set */
-  RILL_E_IO = 4,              /* a file cannot be opened or read */
+  RILL_E_IO = 4,              /* a file cannot be opened, read or written, or the disk is full */
   RILL_E_CORRUPT = 5,         /* a file is damaged: a checksum or a size does not hold */
   RILL_E_FORMAT_VERSION = 6,  /* a file of another major version */
   RILL_E_MISMATCH = 7,        /* belongs to another model; the message names what differs */
@@ -341,7 +341,7 @@ RILL_API rill_status rill_session_reset(rill_session *session);
 RILL_API rill_status rill_session_cancel(rill_session *session);
 
 /* Logits after the last token: *n = vocab_size floats in host memory, the session's, valid until
- * the next call that moves it or closes it. RILL_E_STATE: nothing was fed yet.
+ * the next call that moves it, puts it to sleep or closes it. RILL_E_STATE: nothing was fed yet.
  * RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_logits(rill_session *session, const float **logits, size_t *n);
 
@@ -358,7 +358,7 @@ RILL_API rill_status rill_session_logprobs(rill_session *session, const int32_t 
 
 typedef struct rill_stats {
   uint32_t struct_size;
-  uint32_t reserved;
+  int32_t asleep;                  /* 1: see rill_session_hibernate */
   uint64_t prefill_tokens;         /* through append */
   uint64_t decode_tokens;          /* through step and generation */
   uint64_t sampled_tokens;
@@ -476,6 +476,214 @@ RILL_API rill_status rill_snapshot_close(rill_snapshot *snapshot);
  * goes on in both, see rill_gen_resume. RILL_E_NOMEM: names both numbers; the plan counts it as
  * one more session. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
 RILL_API rill_status rill_session_fork(rill_session *session, rill_session **out);
+
+/* ---- session files -------------------------------------------------------------------------- */
+
+/* A *.rillstate file (docs/FORMATS.md) is a whole session: tokens, MLA rows, state, logits, an
+ * open reply, checkpoints, and bytes of yours. A session that comes back from it goes on as if it
+ * had never stopped, bit for bit on the device it was made on. Every byte is under a checksum and
+ * every part under a hash of the tokens it belongs to. A path holds the old content or the new,
+ * never something between, whenever the process is killed or the power goes. */
+
+enum { /* what a call waits for before it says that something is saved */
+  RILL_DURABILITY_FULL = 0, /* the file's data and its name: there after a power cut */
+  RILL_DURABILITY_DATA = 1, /* its data: after a power cut the old content or the new */
+  RILL_DURABILITY_NONE = 2  /* nothing: safe from a killed process, not from a power cut */
+};
+
+enum { /* what a file may have beyond the session itself */
+  RILL_SAVE_LADDER = 1, /* the checkpoints: as much again as the state, each */
+  RILL_SAVE_RING = 2,   /* the records of the last tokens: short rewinds without running layers */
+  RILL_SAVE_BARE = 4    /* neither */
+};
+
+typedef struct rill_save_params {
+  uint32_t struct_size;
+  int32_t durability;         /* RILL_DURABILITY_* */
+  uint32_t parts;             /* RILL_SAVE_*; 0: ladder and ring, with rill_session_flush neither */
+  uint32_t reserved;          /* zero */
+  rill_progress_fn progress;  /* bytes; nonzero cancels: RILL_E_CANCELLED, nothing is changed */
+  void *progress_ud;
+} rill_save_params;
+
+typedef struct rill_save_report {
+  uint32_t struct_size;
+  uint32_t reserved;
+  uint64_t revision;     /* of the file: 1 after a save, one more after every flush */
+  uint64_t kept_tokens;  /* that the file had already */
+  uint64_t new_tokens;   /* written now; the two are the session's length */
+  uint64_t page_bytes;   /* written: full MLA pages */
+  uint64_t state_bytes;  /* written: the state, the logits and the page in progress */
+  uint64_t extra_bytes;  /* written: ladder and ring */
+  uint64_t total_bytes;  /* written: everything */
+  uint64_t file_bytes;   /* size of the file now */
+  uint64_t superseded;   /* of it that only rill_file_compact gives back */
+} rill_save_report;
+
+/* Writes the session to a file that takes the place of what is at path in one step; an open reply
+ * is saved with it. out (may be NULL). On any failure path holds what it held and the session is
+ * as before. RILL_E_ARG: a parameter. RILL_E_IO: names the path, the operation and the reason.
+ * RILL_E_CANCELLED, RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_save(rill_session *session, const char *path, size_t path_len,
+                                       const rill_save_params *params, rill_save_report *out);
+
+/* Saves, and from then on rill_session_flush brings that file up to date. Takes the place of an
+ * attachment before it. Errors as rill_session_save; on any failure the session is attached as
+ * before. */
+RILL_API rill_status rill_session_attach(rill_session *session, const char *path, size_t path_len,
+                                         const rill_save_params *params, rill_save_report *out);
+
+/* Appends what is new: pages, tokens and one state slot, whatever the length. Nothing in the file
+ * that is in use is written over. RILL_E_STATE: not attached, or somebody else wrote to the file.
+ * RILL_E_IO: the file holds the old content or the new, the session is whole, and later flushes
+ * say the same again: attach anew. Else errors as rill_session_save. */
+RILL_API rill_status rill_session_flush(rill_session *session, const rill_save_params *params,
+                                        rill_save_report *out);
+
+/* The file stays as the last flush left it. Does nothing when not attached. RILL_E_BUSY,
+ * RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_detach(rill_session *session);
+
+typedef struct rill_load_params {
+  uint32_t struct_size;
+  int32_t rewind_window;      /* as in rill_session_params, but 0: as saved, as the next three */
+  uint64_t max_tokens;
+  uint32_t prefill_chunk;
+  uint32_t ladder_slots;
+  int32_t lazy;               /* 1: only the constant part, tokens and texts are checked before the
+                                 session is there; checkpoints and records when they are used, MLA
+                                 pages not at all. For files this program wrote itself. */
+  int32_t any_numerics;       /* 1: also from a device or release whose bits differ */
+  int32_t attach;             /* 1: attached to this file from the start */
+  uint32_t reserved;          /* zero */
+  rill_progress_fn progress;  /* bytes checked; nonzero cancels: RILL_E_CANCELLED */
+  void *progress_ud;
+} rill_load_params;
+
+typedef struct rill_load_report {
+  uint32_t struct_size;
+  int32_t mapped;            /* 1: pages are used in place: the file must not be written to but by
+                                rill_session_flush; it may be replaced or removed */
+  int32_t reply_open;        /* 1: rill_gen_resume goes on with it */
+  int32_t unfinished_flush;  /* 1: the last flush was cut off; this is the session before it */
+  uint64_t revision;         /* of the file */
+  uint64_t tokens;
+  uint64_t checkpoints;      /* that came with it */
+  uint64_t recorded;         /* last tokens that a rewind can replay */
+} rill_load_report;
+
+/* A session that stands where the saved one stood, its next token ready to be sampled. out_report
+ * may be NULL. Any thread. RILL_E_IO. RILL_E_CORRUPT: truncated (both lengths) or damaged (the
+ * part, both checksums). RILL_E_ARG: a parameter, or no session file. RILL_E_FORMAT_VERSION: of
+ * another major version. RILL_E_MISMATCH: of another model; names the first of architecture,
+ * tokenizer, quantization, weights, state_layout, numerics that differs. RILL_E_CONTEXT_FULL: more
+ * tokens than max_tokens. RILL_E_NOMEM: names both numbers. RILL_E_CANCELLED,
+ * RILL_E_DEVICE_LOST. */
+RILL_API rill_status rill_session_load(rill_model *model, const char *path, size_t path_len,
+                                       const rill_load_params *params, rill_session **out,
+                                       rill_load_report *out_report);
+
+/* Takes the next n bytes of a file, first to last. Nonzero: they could not be taken. */
+typedef int32_t (*rill_write_fn)(void *ud, const void *data, size_t n);
+
+/* Gives the n bytes at offset, all of them. Nonzero: they could not be given. */
+typedef int32_t (*rill_read_fn)(void *ud, uint64_t offset, void *data, size_t n);
+
+/* rill_session_save and _load with storage of yours: the same bytes. size is that of the whole
+ * file. RILL_E_IO: the callback said so; the message has its number. Else errors as there;
+ * durability is yours, and RILL_E_ARG: attach is set. The write is over when it returns RILL_OK;
+ * what was written before a failure is no file. read is not called after rill_session_read. */
+RILL_API rill_status rill_session_write(rill_session *session, const rill_save_params *params,
+                                        rill_write_fn write, void *ud, rill_save_report *out);
+RILL_API rill_status rill_session_read(rill_model *model, uint64_t size, rill_read_fn read,
+                                       void *ud, const rill_load_params *params,
+                                       rill_session **out, rill_load_report *out_report);
+
+/* Saves to path, or flushes to the attached file when path is empty, and gives the session's
+ * memory back; the handle stays. A call that needs the session wakes it first, and where that
+ * fails answers as rill_session_load would, the session still asleep: give the file back and call
+ * again. The file must stay as it is until then. An open generation goes on afterwards. out (may
+ * be NULL). RILL_E_STATE: path is empty and it is not attached. Else errors as rill_session_save;
+ * on any failure the session is awake. */
+RILL_API rill_status rill_session_hibernate(rill_session *session, const char *path,
+                                            size_t path_len, rill_save_report *out);
+
+/* Takes the memory again and loads. Does nothing when it is awake. Errors as rill_session_load.
+ * RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_wake(rill_session *session);
+
+/* Bytes of yours that are saved with the session, at most 64 MiB: a title, who said what. Copied.
+ * A fork begins with a copy, a snapshot has none. RILL_E_ARG: too many. RILL_E_BUSY,
+ * RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_set_user(rill_session *session, const void *data, size_t n);
+
+/* Those bytes (convention 4). RILL_E_ARG: cap too small. RILL_E_BUSY, RILL_E_REENTRANT. */
+RILL_API rill_status rill_session_get_user(const rill_session *session, void *buf, size_t cap,
+                                           size_t *count);
+
+/* ---- session files without a model: any thread ---------------------------------------------- */
+/* All answer RILL_E_IO, RILL_E_CORRUPT, RILL_E_ARG (no session file) and RILL_E_FORMAT_VERSION as
+ * rill_session_load. */
+
+typedef struct rill_file_info {
+  uint32_t struct_size;
+  int32_t unfinished_flush;  /* 1: the last flush was cut off; the rest is of the one before */
+  uint64_t revision;         /* 1 after a save, one more after every flush */
+  uint64_t tokens;
+  uint64_t checkpoints;
+  uint64_t recorded;         /* last tokens that a rewind can replay */
+  uint64_t page_bytes;       /* full MLA pages in use */
+  uint64_t state_bytes;      /* of one state: what a checkpoint takes, without its logits */
+  uint64_t user_bytes;       /* of rill_session_set_user */
+  uint64_t file_bytes;
+  uint64_t superseded;       /* of them that rill_file_compact gives back */
+  uint8_t ledger[32];        /* SHA-256 over the tokens: equal for equal timelines */
+  uint8_t architecture[32];  /* these three as in rill_fingerprint */
+  uint8_t tokenizer[32];
+  uint8_t weights[32];
+  char quantization[64];     /* NUL-terminated, as the next three: the model's recipe */
+  char state_layout[64];
+  char numerics[128];        /* of the device it was made on, as in rill_model_info */
+  char mla_dtype[16];        /* "bf16", "f32" */
+} rill_file_info;
+
+/* What the file is, from its constant part, tokens and tables: damage to pages and checkpoints is
+ * not seen. */
+RILL_API rill_status rill_file_inspect(const char *path, size_t path_len, rill_file_info *out);
+
+/* Reads every byte of the file and checks it. progress (may be NULL) counts bytes.
+ * RILL_E_CANCELLED: progress said so. */
+RILL_API rill_status rill_file_verify(const char *path, size_t path_len,
+                                      rill_progress_fn progress, void *ud);
+
+/* The same session as one save, without what was superseded; every byte of `from` is checked
+ * first. to may be from, and is replaced in one step as by rill_session_save. params (parts 0:
+ * all that is there) and out may be NULL. A session that is attached to the file can no longer
+ * flush to it. RILL_E_ARG: also a parameter. RILL_E_CANCELLED. */
+RILL_API rill_status rill_file_compact(const char *from, size_t from_len, const char *to,
+                                       size_t to_len, const rill_save_params *params,
+                                       rill_save_report *out);
+
+enum { /* bits of rill_file_difference.identity */
+  RILL_DIFFERS_ARCHITECTURE = 1,
+  RILL_DIFFERS_TOKENIZER = 2,
+  RILL_DIFFERS_WEIGHTS = 4,
+  RILL_DIFFERS_QUANTIZATION = 8,
+  RILL_DIFFERS_STATE_LAYOUT = 16,
+  RILL_DIFFERS_NUMERICS = 32
+};
+
+typedef struct rill_file_difference {
+  uint32_t struct_size;
+  uint32_t identity;       /* RILL_DIFFERS_*; 0: each loads where the other does */
+  uint64_t tokens_a;
+  uint64_t tokens_b;
+  uint64_t common_tokens;  /* from the first on */
+} rill_file_difference;
+
+/* How two files differ. */
+RILL_API rill_status rill_file_diff(const char *a, size_t a_len, const char *b, size_t b_len,
+                                    rill_file_difference *out);
 
 /* ---- generation ----------------------------------------------------------------------------- */
 

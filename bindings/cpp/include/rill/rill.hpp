@@ -53,8 +53,12 @@ T params() {
   return value;
 }
 
-// done, total; true cancels. What it throws ends the call and is thrown again from it.
+// done, total; true cancels. What it throws ends the call and is thrown again from it, as with the
+// two below.
 using Progress = std::function<bool(std::uint64_t done, std::uint64_t total)>;
+// Storage of yours for a session file: takes the next bytes; gives those at an offset, all of them.
+using Sink = std::function<void(const void* data, std::size_t n)>;
+using Source = std::function<void(std::uint64_t offset, void* data, std::size_t n)>;
 
 namespace detail {
 
@@ -71,6 +75,29 @@ struct ProgressCall {
     auto* self = static_cast<ProgressCall*>(ud);
     try {
       return self->fn(done, total) ? 1 : 0;
+    } catch (...) {
+      self->thrown = std::current_exception();
+      return 1;
+    }
+  }
+  void check(rill_status status) const {
+    if (thrown) std::rethrow_exception(thrown);
+    rill::check(status);
+  }
+};
+
+// A Sink or a Source as a callback of rill.h.
+template <typename Fn>
+struct StorageCall {
+  const Fn& fn;
+  std::exception_ptr thrown = nullptr;
+
+  template <typename... Args>
+  static std::int32_t call(void* ud, Args... args) noexcept {
+    auto* self = static_cast<StorageCall*>(ud);
+    try {
+      self->fn(args...);
+      return 0;
     } catch (...) {
       self->thrown = std::current_exception();
       return 1;
@@ -338,6 +365,69 @@ class Session {
     return Session(handle);
   }
 
+  rill_save_report save(std::string_view path,
+                        const rill_save_params& p = params<rill_save_params>()) {
+    auto out = params<rill_save_report>();
+    check(rill_session_save(get(), path.data(), path.size(), &p, &out));
+    return out;
+  }
+  rill_save_report attach(std::string_view path,
+                          const rill_save_params& p = params<rill_save_params>()) {
+    auto out = params<rill_save_report>();
+    check(rill_session_attach(get(), path.data(), path.size(), &p, &out));
+    return out;
+  }
+  rill_save_report flush(const rill_save_params& p = params<rill_save_params>()) {
+    auto out = params<rill_save_report>();
+    check(rill_session_flush(get(), &p, &out));
+    return out;
+  }
+  void detach() { check(rill_session_detach(get())); }
+  // report may be null; its struct_size is set here.
+  static Session load(const Model& model, std::string_view path,
+                      const rill_load_params& p = params<rill_load_params>(),
+                      rill_load_report* report = nullptr) {
+    if (report != nullptr) *report = params<rill_load_report>();
+    rill_session* handle = nullptr;
+    check(rill_session_load(model.get(), path.data(), path.size(), &p, &handle, report));
+    return Session(handle);
+  }
+  rill_save_report write(const Sink& sink, const rill_save_params& p = params<rill_save_params>()) {
+    auto out = params<rill_save_report>();
+    detail::StorageCall<Sink> call{sink};
+    call.check(rill_session_write(
+        get(), &p, detail::StorageCall<Sink>::call<const void*, std::size_t>, &call, &out));
+    return out;
+  }
+  static Session read(const Model& model, std::uint64_t size, const Source& source,
+                      const rill_load_params& p = params<rill_load_params>(),
+                      rill_load_report* report = nullptr) {
+    if (report != nullptr) *report = params<rill_load_report>();
+    detail::StorageCall<Source> call{source};
+    rill_session* handle = nullptr;
+    call.check(rill_session_read(
+        model.get(), size, detail::StorageCall<Source>::call<std::uint64_t, void*, std::size_t>,
+        &call, &p, &handle, report));
+    return Session(handle);
+  }
+  // To the attached file when path is empty. Whatever needs the session wakes it.
+  rill_save_report hibernate(std::string_view path = {}) {
+    auto out = params<rill_save_report>();
+    check(rill_session_hibernate(get(), path.data(), path.size(), &out));
+    return out;
+  }
+  void wake() { check(rill_session_wake(get())); }
+  bool asleep() const { return stats().asleep != 0; }
+  // Bytes of yours that are saved with the session.
+  void set_user(std::string_view bytes) {
+    check(rill_session_set_user(get(), bytes.data(), bytes.size()));
+  }
+  std::string user() const {
+    return detail::fill<std::string>([&](char* buf, std::size_t cap, std::size_t* n) {
+      return rill_session_get_user(get(), buf, cap, n);
+    });
+  }
+
   std::uint64_t length() const noexcept { return rill_session_length(get()); }
   std::vector<std::int32_t> tokens(std::uint64_t from = 0) const {
     return detail::fill<std::vector<std::int32_t>>(
@@ -368,6 +458,31 @@ class Session {
   explicit Session(rill_session* handle) : handle_(handle) {}
   std::unique_ptr<rill_session, detail::Closer<rill_session, rill_session_close>> handle_;
 };
+
+// Session files without a model.
+inline rill_file_info inspect(std::string_view path) {
+  auto out = params<rill_file_info>();
+  check(rill_file_inspect(path.data(), path.size(), &out));
+  return out;
+}
+inline void verify(std::string_view path) {
+  check(rill_file_verify(path.data(), path.size(), nullptr, nullptr));
+}
+inline void verify(std::string_view path, const Progress& progress) {
+  detail::ProgressCall call{progress};
+  call.check(rill_file_verify(path.data(), path.size(), detail::ProgressCall::call, &call));
+}
+inline rill_save_report compact(std::string_view from, std::string_view to,
+                                const rill_save_params& p = params<rill_save_params>()) {
+  auto out = params<rill_save_report>();
+  check(rill_file_compact(from.data(), from.size(), to.data(), to.size(), &p, &out));
+  return out;
+}
+inline rill_file_difference diff(std::string_view a, std::string_view b) {
+  auto out = params<rill_file_difference>();
+  check(rill_file_diff(a.data(), a.size(), b.data(), b.size(), &out));
+  return out;
+}
 
 }  // namespace rill
 
