@@ -8,7 +8,7 @@
 #include "sdk/session_file/attached.h"
 #include "sdk/session_file/tools.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/fuzz/session_repair.h"
+#include "tests/support/session_repair.h"
 #include "tests/support/buffer_fs.h"
 #include "tests/support/fake_timeline.h"
 #include "tests/support/memory_fs.h"
@@ -91,7 +91,7 @@ size_t LLVMFuzzerCustomMutator(uint8_t* data, size_t size, size_t max_size, unsi
   size = LLVMFuzzerMutate(data, size, max_size);
   if (seed % 16 == 0) return size;  // leave some broken
   std::string bytes(reinterpret_cast<const char*>(data), size);
-  rill::fuzz::RepairSessionFile(bytes);
+  rill::test::RepairSessionFile(bytes);
   std::memcpy(data, bytes.data(), size);
   return size;
 }

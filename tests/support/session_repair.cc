@@ -1,4 +1,4 @@
-#include "tests/fuzz/session_repair.h"
+#include "tests/support/session_repair.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,7 +8,7 @@
 #include "sdk/session_file/layout.h"
 #include "sdk/session_file/ledger.h"
 
-namespace rill::fuzz {
+namespace rill::test {
 namespace {
 
 using namespace session_file;
@@ -20,7 +20,7 @@ constexpr uint64_t kRootPosition = 24, kRootDirectory = 40, kRootDirectoryBytes 
 constexpr uint64_t kRootDirectoryCrc = 56, kRootSlotCrc = 60, kRootHeaderCrc = 64, kRootLedger = 72;
 constexpr uint64_t kMarkHeaderCrc = 12;
 constexpr uint64_t kKept = 24, kPosition = 32, kPrevious = 40, kPreviousBytes = 48;
-constexpr uint64_t kPreviousCrc = 56, kRecords = 60, kLedger = 72, kFirstRecord = 128;
+constexpr uint64_t kPreviousCrc = 56, kRecords = 60, kPages = 64, kLedger = 72, kFirstRecord = 128;
 constexpr uint64_t kRecordBytes = 72;
 
 class Repair {
@@ -88,7 +88,8 @@ class Repair {
     };
     std::vector<Link> chain;
     uint64_t end = bytes_.size() + 1;
-    while (directory < end && n >= kFirstRecord && Within(directory, n)) {
+    while (directory >= layout_.log_begin && directory < end && n >= kFirstRecord &&
+           Within(directory, n) && std::memcmp(bytes_.data() + directory, "RILBATCH", 8) == 0) {
       chain.push_back({directory, n});
       end = directory;
       n = Get<uint64_t>(directory + kPreviousBytes);
@@ -104,7 +105,6 @@ class Repair {
   }
 
   void Directory(uint64_t at, uint64_t n) {
-    std::memcpy(bytes_.data() + at, "RILBATCH", 8);
     const uint64_t fit = (n - kFirstRecord) / kRecordBytes;
     const uint64_t records = std::min<uint64_t>(fit, Get<uint32_t>(at + kRecords));
     const uint64_t crcs = at + kFirstRecord + records * kRecordBytes;
@@ -136,7 +136,8 @@ class Repair {
     if (type == 5) prefix = start;
     if (type == 1) {
       prefix = (start + count) * geometry_.page_tokens;
-      for (uint64_t i = 0; i < count && crcs + 4 * i + 4 <= directory_end; ++i) {
+      const uint64_t n_pages = std::min(count, Get<uint64_t>(directory + kPages));
+      for (uint64_t i = 0; i < n_pages && crcs + 4 * i + 4 <= directory_end; ++i) {
         const uint64_t page = offset + i * geometry_.page_bytes;
         if (!Within(page, geometry_.page_bytes)) break;
         Put(crcs + 4 * i, Crc(page, geometry_.page_bytes));
@@ -165,4 +166,4 @@ class Repair {
 
 void RepairSessionFile(std::string& bytes) { Repair(bytes).Run(); }
 
-}  // namespace rill::fuzz
+}  // namespace rill::test
