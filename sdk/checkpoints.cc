@@ -28,6 +28,7 @@ absl::Status Session::Impl::PlanTaps(int64_t n_tokens, PassTaps* taps) {
     Rung& rung = taps->rungs[taps->n];
     rung.position = p;
     RILL_ASSIGN_OR_RETURN(rung.state, ladder.NewBlock());
+    RILL_RETURN_IF_ERROR(state->ClearGaps(rung.state.data()));
     taps->taps[taps->n++] = {p - start, rung.state.data()};
   }
   return absl::OkStatus();

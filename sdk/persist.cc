@@ -111,21 +111,22 @@ absl::Status Session::Impl::FileParts::CollectRing() {
   return absl::OkStatus();
 }
 
-// Rows after the position mean nothing; as zeros they make equal sessions equal files.
+// Rows after the position, and what follows the last layer's, mean nothing; as zeros they make equal sessions equal files.
 absl::StatusOr<const std::byte*> Session::Impl::FileParts::Page(uint64_t index) {
   const void* data = impl.state->pages()[index].data();
   const int64_t rows = std::min(kPageTokens, impl.state->position() - static_cast<int64_t>(index) * kPageTokens);
   RILL_ASSIGN_OR_RETURN(const std::byte* const bytes, page.Of(device, data, geometry.page_bytes));
-  if (rows == kPageTokens) return bytes;
   const ModelConfig& c = impl.session.model_->config();
   const size_t row = static_cast<size_t>(c.mla_row() * SizeOf(impl.session.shape_.mla_dtype));
+  const size_t used = row * static_cast<size_t>(kPageTokens * c.n_mla_layers());
+  if (rows == kPageTokens && used == geometry.page_bytes) return bytes;
   std::vector<std::byte>& copy = page.copy();
   if (device.is_host()) copy.assign(bytes, bytes + geometry.page_bytes);
   size_t at = 0;
   for (int64_t layer = 0; layer < c.n_mla_layers(); ++layer, at += row * kPageTokens) {
     std::memset(copy.data() + at + row * static_cast<size_t>(rows), 0, row * static_cast<size_t>(kPageTokens - rows));
   }
-  std::memset(copy.data() + at, 0, copy.size() - at);
+  std::memset(copy.data() + used, 0, copy.size() - used);
   return copy.data();
 }
 

@@ -13,6 +13,14 @@ namespace {
 
 constexpr uint64_t kPageAlignment = 16 << 10;  // the largest memory page of the platforms we run on
 
+// The offset of the next tensor of the constant-size part.
+uint64_t Place(uint64_t bytes, StateLayout* layout) {
+  const uint64_t begin = layout->fixed_bytes, end = begin + bytes;
+  layout->fixed_bytes = AlignUp(end, Scratch::kAlignment);
+  if (layout->fixed_bytes > end) layout->gaps.push_back({end, layout->fixed_bytes - end});
+  return begin;
+}
+
 uint64_t PageCount(const SessionShape& shape) { return static_cast<uint64_t>(CeilDiv(shape.max_tokens, kPageTokens)); }
 
 }  // namespace
@@ -26,10 +34,8 @@ StateLayout StateLayout::Make(const ModelConfig& c, DType mla_dtype) {
   const uint64_t rows = static_cast<uint64_t>(kPageTokens * c.mla_row() * SizeOf(mla_dtype));
   for (size_t l = 0; l < c.layers.size(); ++l) {
     if (c.layers[l].mixer == MixerKind::kKda) {
-      layout.kda[l].recurrent = layout.fixed_bytes;
-      layout.fixed_bytes = AlignUp(layout.fixed_bytes + state, Scratch::kAlignment);
-      layout.kda[l].tail = layout.fixed_bytes;
-      layout.fixed_bytes = AlignUp(layout.fixed_bytes + tail, Scratch::kAlignment);
+      layout.kda[l].recurrent = Place(state, &layout);
+      layout.kda[l].tail = Place(tail, &layout);
     } else {
       layout.mla_offset[l] = layout.page_bytes;
       layout.page_bytes += rows;
@@ -121,6 +127,13 @@ absl::Status SequenceState::GoBack(int64_t position, const void* fixed) {
 absl::Status SequenceState::GoBackToStart() {
   if (fixed_.bytes() > 0) RILL_RETURN_IF_ERROR(device_.Fill(fixed_.data(), 0, fixed_.bytes()));
   return GoBack(0, fixed_.data());
+}
+
+absl::Status SequenceState::ClearGaps(void* fixed) const {
+  for (const StateLayout::Gap& gap : layout_.gaps) {
+    RILL_RETURN_IF_ERROR(device_.Fill(static_cast<char*>(fixed) + gap.offset, 0, gap.bytes));
+  }
+  return absl::OkStatus();
 }
 
 KdaState SequenceState::KdaIn(int64_t layer, void* fixed) const {

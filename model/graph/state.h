@@ -30,6 +30,10 @@ struct StateLayout {
   std::vector<Kda> kda;              // by layer; unused entries of MLA layers are zero
   std::vector<uint64_t> mla_offset;  // by layer: offset in a page
   uint64_t fixed_bytes = 0;          // the constant-size part
+  struct Gap {
+    uint64_t offset, bytes;
+  };
+  std::vector<Gap> gaps;             // bytes of it that belong to no tensor: always zero
   uint64_t page_bytes = 0;           // 128 tokens of all MLA layers, a multiple of 16 KiB; 0 without MLA
   uint64_t rung_bytes = 0;           // the constant-size part, then the logits: one checkpoint of the ladder
   static StateLayout Make(const ModelConfig& config, DType mla_dtype);
@@ -53,6 +57,8 @@ class SequenceState {  // One caller at a time.
   absl::Status PrepareToWrite(int64_t n_tokens);
 
   KdaState kda(int64_t layer) const;
+  // Zeroes the gaps of a copy that is about to be written tensor by tensor.
+  absl::Status ClearGaps(void* fixed) const;
   KdaState KdaIn(int64_t layer, void* fixed) const;   // in a copy of the constant-size part; without ring
   MlaCacheView mla(int64_t layer) const;
 
