@@ -4,8 +4,10 @@
 #include <cmath>
 
 #include "sdk/generation.h"
+#include "sdk/snapshot.h"
 #include "tests/sdk/session_case.h"
 #include "tests/support/devices.h"
+#include "tests/support/memory_fs.h"
 
 namespace rill::test {
 namespace {
@@ -92,6 +94,76 @@ TEST_P(SessionDevicesTest, RepeatsAReplyForASeed) {
     replies.push_back(TokensOf(*session));
   }
   EXPECT_EQ(replies[0], replies[1]);
+}
+
+std::vector<Row> StepThrough(Session& session, absl::Span<const int32_t> ids) {
+  std::vector<Row> rows;
+  for (const int32_t id : ids) {
+    EXPECT_TRUE(session.Step(id).ok());
+    rows.push_back(LogitsOf(session));
+  }
+  return rows;
+}
+
+// The same calls on the same device: the same bits, on GPUs too.
+TEST_P(SessionDevicesTest, ComesBackWithItsBits) {
+  MemoryFileSystem fs;
+  const auto session = MakeSession(model_, 256, 48);
+  ASSERT_TRUE(session->Append(Ids(0, 100)).ok());
+  const auto snapshot = session->TakeSnapshot();
+  ASSERT_TRUE(snapshot.ok()) << snapshot.status();
+  ASSERT_TRUE(session->Save(fs, "/s").ok());
+  const auto fork = session->Fork();
+  ASSERT_TRUE(fork.ok()) << fork.status();
+  const std::vector<Row> expected = StepThrough(*session, Ids(100, 40));
+  const auto expect_same = [&](Session& other, const char* how) {
+    const std::vector<Row> rows = StepThrough(other, Ids(100, 40));
+    for (size_t i = 0; i < rows.size(); ++i) ASSERT_TRUE(SameBits(rows[i], expected[i])) << how << " at " << i;
+  };
+  expect_same(**fork, "forked");
+  const auto loaded = Session::Load(model_, fs, "/s");
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  expect_same(**loaded, "loaded");
+  ASSERT_TRUE(session->Restore(**snapshot).ok());
+  expect_same(*session, "restored");
+  ASSERT_TRUE(session->Restore(**snapshot).ok());
+  ASSERT_TRUE(session->Hibernate(fs, "/bed").ok());
+  expect_same(*session, "slept");
+}
+
+TEST_P(SessionDevicesTest, GoesBackAnywhere) {
+  const float tolerance = model_->device().is_host() ? 1e-4f : 5e-2f;
+  const auto session = MakeSession(model_, 256, 48);
+  for (const uint64_t to : {149u, 140u, 97u, 64u, 3u}) {
+    ASSERT_TRUE(session->Sync(ids_).ok());
+    const auto cost = session->Rewind(to);
+    ASSERT_TRUE(cost.ok()) << cost.status();
+    EXPECT_EQ(cost->anchor + cost->replayed + cost->recomputed, to);
+    const auto reference = MakeSession(MakeModel("ref", 12), 256, 48);
+    ASSERT_TRUE(reference->Append(Ids(0, to)).ok());
+    ExpectNear(LogitsOf(*session), LogitsOf(*reference), tolerance);
+  }
+}
+
+// A file of one device loads on another when that is asked for: near, not the same bits.
+TEST_P(SessionDevicesTest, FilesCrossDevices) {
+  const std::string other = GetParam() == "cpu" ? "ref" : "cpu";
+  const std::shared_ptr<const Model> here = model_, there = MakeModel(other, 12);
+  MemoryFileSystem fs;
+  LoadParams params;
+  params.any_numerics = true;
+  for (const bool out : {true, false}) {
+    const auto session = MakeSession(out ? here : there, 256, 48);
+    ASSERT_TRUE(session->Append(Ids(0, 131)).ok());
+    ASSERT_TRUE(session->Save(fs, "/s").ok());
+    EXPECT_FALSE(Session::Load(out ? there : here, fs, "/s").ok());
+    const auto loaded = Session::Load(out ? there : here, fs, "/s", params);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    EXPECT_TRUE(SameBits(LogitsOf(**loaded), LogitsOf(*session)));
+    ASSERT_TRUE((*loaded)->Append(Ids(131, 19)).ok());
+    ASSERT_TRUE(session->Append(Ids(131, 19)).ok());
+    ExpectNear(LogitsOf(**loaded), LogitsOf(*session), 5e-2f);
+  }
 }
 
 }  // namespace
