@@ -42,6 +42,20 @@ TEST(AtomicWriteTest, SyncsBeforeRenamingAndTheFolderAfter) {
   EXPECT_EQ(fs.Log().back().path, "/d");
 }
 
+TEST(AtomicWriteTest, WaitsForWhatItIsAskedTo) {
+  for (const Durability durability : {Durability::kNone, Durability::kData, Durability::kFull}) {
+    MemoryFileSystem memory;
+    FaultyFileSystem fs(memory);
+    auto file = AtomicFile::Create(fs, kPath);
+    ASSERT_TRUE(file.ok());
+    ASSERT_TRUE((*file)->Append("content", 7).ok());
+    ASSERT_TRUE((*file)->Commit(durability).ok());
+    EXPECT_EQ(memory.Get(kPath), "content");
+    EXPECT_EQ(fs.Count(FileOp::kSync), durability == Durability::kNone ? 0 : 1);
+    EXPECT_EQ(fs.Count(FileOp::kSyncDirectory), durability == Durability::kFull ? 1 : 0);
+  }
+}
+
 TEST(AtomicWriteTest, EveryFailureLeavesOldOrNewAndNoTemp) {
   int64_t operations = 0;
   for (int64_t n = 0;; ++n) {
