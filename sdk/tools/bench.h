@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "model/model.h"
 #include "sdk/tools/machine.h"
+#include "sdk/tools/spread.h"
 
 namespace rill::tools {
 
@@ -19,11 +20,6 @@ struct BenchOptions {
   int64_t prefill_chunk = 256;
   int repetitions = 5;
   uint64_t seed = 1;
-};
-
-// Seconds per token over the repetitions.
-struct Spread {
-  double median = 0, least = 0, most = 0;
 };
 
 // What a decode step cannot avoid to move.
@@ -38,7 +34,7 @@ struct BenchPoint {
   int64_t context = 0;                        // asked for
   uint64_t decode_begin = 0, decode_end = 0;  // positions measured
   uint64_t prefill_begin = 0, prefill_end = 0;
-  Spread decode, prefill;
+  Spread decode, prefill;  // seconds per token
   StepBytes bytes;
 };
 

@@ -1,11 +1,13 @@
 // rill-bench — how fast a model decodes and reads a prompt, against what the memory of the same
-// machine gives. Exit codes: 0 done, 1 usage, 2 failure.
+// machine gives; and what it costs to keep sessions. Exit codes: 0 done, 1 usage, 2 failure.
 #include <algorithm>
 #include <string>
+#include <utility>
 
 #include "CLI/CLI.hpp"
 #include "absl/strings/str_cat.h"
 #include "sdk/tools/bench.h"
+#include "sdk/tools/bench_sessions.h"
 #include "sdk/tools/load_model.h"
 
 namespace {
@@ -18,6 +20,7 @@ struct Arguments {
   int threads = 0;
   bool json = false;
   rill::tools::BenchOptions bench;
+  rill::tools::SessionsOptions sessions;
 };
 
 void DeclareModel(CLI::App& app, Arguments& args) {
@@ -36,12 +39,18 @@ void DeclareModel(CLI::App& app, Arguments& args) {
       ->capture_default_str();
 }
 
-void DeclareMeasurement(CLI::App& app, Arguments& args) {
-  args.bench.contexts = {0};
+void DeclareMachine(CLI::App& app, Arguments& args) {
   app.add_option("--device", args.device, "ref, cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--threads", args.threads, "Host threads, 0 for one per processor")
       ->check(CLI::Range(0, 256))
       ->capture_default_str();
+  app.add_option("--seed", args.bench.seed, "Of the token ids and of synthetic weights")
+      ->capture_default_str();
+  app.add_flag("--json", args.json, "Print the result as JSON");
+}
+
+void DeclareMeasurement(CLI::App& app, Arguments& args) {
+  args.bench.contexts = {0};
   app.add_option("--context", args.bench.contexts, "Context lengths to measure at: 0,1024,16384")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 24))
@@ -58,9 +67,30 @@ void DeclareMeasurement(CLI::App& app, Arguments& args) {
   app.add_option("--repetitions", args.bench.repetitions, "Repetitions; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
-  app.add_option("--seed", args.bench.seed, "Of the token ids and of synthetic weights")
+}
+
+void DeclareSessions(CLI::App& app, Arguments& args) {
+  rill::tools::SessionsOptions& o = args.sessions;
+  o.contexts = {4096, 32768, 131072};
+  app.add_option("--context", o.contexts, "Context lengths to measure at")
+      ->delimiter(',')
+      ->check(CLI::Range(16, 1 << 24))
       ->capture_default_str();
-  app.add_flag("--json", args.json, "Print the result as JSON");
+  app.add_option("--prefill-chunk", o.prefill_chunk, "Tokens of one prefill pass")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
+  app.add_option("--repetitions", o.repetitions, "Repetitions; the median counts")
+      ->check(CLI::Range(1, 1000))
+      ->capture_default_str();
+  app.add_option("--probe-tokens", o.probe_tokens, "Tokens the rate of a prefill is measured with")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  app.add_option("--cold-limit", o.limit_seconds,
+                 "Seconds; a longer prefill is projected from that rate instead")
+      ->check(CLI::Range(0.0, 1e9))
+      ->capture_default_str();
+  app.add_option("--scratch", o.scratch,
+                 "Folder for session files, 3.5 GB at 131072 tokens; default: the temporary one");
 }
 
 absl::StatusOr<std::shared_ptr<const rill::Model>> MakeModel(const Arguments& args) {
@@ -75,17 +105,28 @@ absl::StatusOr<std::shared_ptr<const rill::Model>> MakeModel(const Arguments& ar
                                  options);
 }
 
-absl::Status Run(Arguments& args) {
-  auto model = MakeModel(args);
-  if (!model.ok()) return model.status();
+std::string NameOfModel(const Arguments& args) {
+  if (!args.model.empty()) return args.model;
+  return absl::StrCat("synthetic 48b shape, ", args.experts, " experts a layer");
+}
+
+absl::Status RunBench(Arguments& args, std::shared_ptr<const rill::Model> model) {
   std::sort(args.bench.contexts.begin(), args.bench.contexts.end());
-  auto result = rill::tools::Measure(*std::move(model), args.bench);
+  auto result = rill::tools::Measure(std::move(model), args.bench);
   if (!result.ok()) return result.status();
-  result->model = args.model.empty()
-                      ? absl::StrCat("synthetic 48b shape, ", args.experts, " experts a layer")
-                      : args.model;
+  result->model = NameOfModel(args);
   return rill::tools::Print(args.json ? rill::tools::BenchJson(*result)
                                       : rill::tools::BenchText(*result));
+}
+
+absl::Status RunSessions(Arguments& args, std::shared_ptr<const rill::Model> model) {
+  std::sort(args.sessions.contexts.begin(), args.sessions.contexts.end());
+  args.sessions.seed = args.bench.seed;
+  auto result = rill::tools::MeasureSessions(std::move(model), args.sessions);
+  if (!result.ok()) return result.status();
+  result->model = NameOfModel(args);
+  return rill::tools::Print(args.json ? rill::tools::SessionsJson(*result)
+                                      : rill::tools::SessionsText(*result));
 }
 
 }  // namespace
@@ -95,7 +136,13 @@ int main(int argc, char** argv) {
                "rill-bench");
   Arguments args;
   DeclareModel(app, args);
+  DeclareMachine(app, args);
   DeclareMeasurement(app, args);
+  CLI::App* sessions = app.add_subcommand(
+      "sessions", "Measures what it costs to save, load, fork and rewind long sessions instead");
+  DeclareModel(*sessions, args);
+  DeclareMachine(*sessions, args);
+  DeclareSessions(*sessions, args);
   app.footer("Exit codes: 0 done, 1 wrong usage, 2 failure (one line on stderr).");
   try {
     app.parse(argc, argv);
@@ -107,6 +154,11 @@ int main(int argc, char** argv) {
     return app.exit(e) == 0 ? 0 : kUsage;
   }
   rill::tools::CatchInterrupts();
-  const absl::Status status = Run(args);
+  auto model = MakeModel(args);
+  absl::Status status = model.status();
+  if (status.ok()) {
+    status = sessions->parsed() ? RunSessions(args, *std::move(model))
+                                : RunBench(args, *std::move(model));
+  }
   return status.ok() ? 0 : rill::tools::Fail("rill-bench", status);
 }

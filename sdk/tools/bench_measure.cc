@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <utility>
 
 #include "kernels/base/clock.h"
 #include "kernels/base/philox.h"
@@ -84,9 +85,7 @@ class Bench {
       const int64_t nanos = Clock::Steady()->NowNanos() - start;
       seconds.push_back(1e-9 * static_cast<double>(nanos) / static_cast<double>(tokens));
     }
-    std::sort(seconds.begin(), seconds.end());
-    const size_t n = seconds.size();
-    return Spread{(seconds[n / 2] + seconds[(n - 1) / 2]) / 2, seconds.front(), seconds.back()};
+    return SpreadOf(std::move(seconds));
   }
 
   Session& session_;

@@ -58,6 +58,106 @@ TEST_F(BenchCliTest, TableHasALineAContext) {
   EXPECT_EQ(lines[6].substr(0, 9), "        5") << r.out;
 }
 
+// Sizes are what the shape of the model says: 1 MLA layer of rows of 32 bf16 values, a page of 128
+// of which fills up to 16 KiB.
+TEST_F(BenchCliTest, SessionsJsonAgreesWithItself) {
+  const test::TempDir scratch;
+  const auto r = RunTool("rill-bench", {"sessions", "--model", model_, "--context", "3000,300",
+                                        "--repetitions", "2", "--probe-tokens", "40", "--threads",
+                                        "1", "--scratch", scratch.path(), "--json"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_TRUE(scratch.Names().empty()) << "files were left behind";
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  ASSERT_EQ(json["points"].size(), 2u);
+  for (size_t i = 0; i < 2; ++i) {
+    const auto& point = json["points"][i];
+    const uint64_t context = i == 0 ? 300 : 3000;
+    EXPECT_EQ(point["context"], context);
+    EXPECT_EQ(point["synthetic_context"], true);
+    EXPECT_EQ(point["first_token"]["cold"]["projected"], false);
+    for (const char* name : {"warm", "load", "lazy_load", "disk_load", "cold"}) {
+      const auto& spread = point["first_token"][name];
+      EXPECT_GT(spread["least"], 0) << name;
+      EXPECT_LE(spread["least"], spread["median"]) << name;
+      EXPECT_GE(spread["most"], spread["median"]) << name;
+    }
+    EXPECT_LE(point["load"]["lazy"]["least"], point["first_token"]["lazy_load"]["least"]);
+    EXPECT_GT(point["file_bytes"], context / 128 * 16384);
+    const auto& memory = point["memory"];
+    const double planned = memory["planned_bytes"];
+    EXPECT_NEAR(memory["reserved_bytes"].get<double>(), planned, 0.01 * planned);
+    EXPECT_NEAR(memory["peak_reserved_bytes"].get<double>(), planned, 0.01 * planned);
+    EXPECT_NEAR(point["fork"]["reserved_bytes"].get<double>(), planned, 0.01 * planned);
+  }
+}
+
+TEST_F(BenchCliTest, AFlushWritesTheTurnAndOneSlot) {
+  const auto r = RunTool("rill-bench", {"sessions", "--model", model_, "--context", "1000",
+                                        "--repetitions", "1", "--probe-tokens", "8", "--json"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  const auto& flush = json["points"][0]["flush"];
+  EXPECT_EQ(flush["tokens"], 500);
+  EXPECT_EQ(flush["page_bytes"], 4 * 16384);  // tokens 996 to 1496 fill four pages
+  EXPECT_EQ(flush["token_bytes"], 2000);
+  EXPECT_EQ(flush["ring_bytes"], 0);
+  EXPECT_EQ(flush["rung_bytes"], 0);
+  const uint64_t total = flush["total_bytes"], state = flush["state_bytes"];
+  EXPECT_EQ(flush["bytes_beside_state"], total - state);
+  EXPECT_LT(total - state, 5u * 16384 + 6 * 4096);
+  EXPECT_GE(flush["full"]["median"], 0);
+}
+
+TEST_F(BenchCliTest, RewindsSayWhatTheyCost) {
+  const auto r = RunTool("rill-bench", {"sessions", "--model", model_, "--context", "4096",
+                                        "--repetitions", "1", "--probe-tokens", "8", "--json"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  const auto& rewinds = json["points"][0]["rewinds"];
+  ASSERT_EQ(rewinds.size(), 4u);
+  uint64_t length = 4095;
+  const std::vector<uint64_t> backs = {1, 16, 64, 1024};
+  for (size_t i = 0; i < backs.size(); ++i) {
+    length -= backs[i];
+    EXPECT_EQ(rewinds[i]["back"], backs[i]);
+    const uint64_t anchor = rewinds[i]["anchor"], replayed = rewinds[i]["replayed"];
+    const uint64_t recomputed = rewinds[i]["recomputed"];
+    EXPECT_EQ(anchor + replayed + recomputed, length);
+    EXPECT_GT(rewinds[i]["seconds"]["median"], 0);
+    if (i < 3) {
+      EXPECT_LE(recomputed, 1u) << "the records of the last tokens were not used";
+    }
+  }
+}
+
+TEST_F(BenchCliTest, WhatWouldTakeTooLongIsProjected) {
+  const auto r =
+      RunTool("rill-bench", {"sessions", "--model", model_, "--context", "500", "--repetitions",
+                             "1", "--probe-tokens", "8", "--cold-limit", "0", "--json"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  const auto& point = json["points"][0];
+  const auto& cold = point["first_token"]["cold"];
+  EXPECT_EQ(cold["projected"], true);
+  const double empty = json["empty_prefill_seconds_per_token"];
+  const double here = point["prefill_seconds_per_token"];
+  EXPECT_NEAR(cold["median"].get<double>() / (516 * (empty + here) / 2), 1, 1e-9);
+}
+
+TEST_F(BenchCliTest, SessionsTableNamesItsContext) {
+  const auto r = RunTool("rill-bench", {"sessions", "--model", model_, "--context", "200",
+                                        "--repetitions", "1", "--probe-tokens", "8"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  for (const char* text : {"synthetic context: a real prefill of 160 tokens",
+                           "context of 200 tokens", "beside the state slot", "of the plan"})
+    EXPECT_NE(r.out.find(text), std::string::npos) << text << "\n" << r.out;
+  EXPECT_EQ(r.out.find("goal 45.0 MB"), std::string::npos) << "a goal of the 48B shape";
+}
+
 TEST_F(BenchCliTest, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(RunTool("rill-bench", {"--help"}).exit_code, 0);
   EXPECT_EQ(RunTool("rill-bench", {}).exit_code, 1);
@@ -65,6 +165,11 @@ TEST_F(BenchCliTest, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(RunTool("rill-bench", {"--model", model_, "--tokens", "0", "--prefill", "0"}).exit_code,
             1);
   EXPECT_EQ(RunTool("rill-bench", {"--model", dir_ / "absent.rill"}).exit_code, 2);
+  EXPECT_EQ(RunTool("rill-bench", {"sessions", "--help"}).exit_code, 0);
+  EXPECT_EQ(RunTool("rill-bench", {"sessions"}).exit_code, 1);
+  EXPECT_EQ(RunTool("rill-bench", {"sessions", "--model", model_, "--context", "15"}).exit_code, 1);
+  EXPECT_EQ(
+      RunTool("rill-bench", {"sessions", "--model", model_, "--scratch", "/nowhere"}).exit_code, 2);
 }
 
 }  // namespace
