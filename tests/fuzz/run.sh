@@ -1,53 +1,29 @@
 #!/usr/bin/env bash
-# Builds the fuzz targets with clang and runs each for some seconds on the committed corpus, two at a time.
+# Builds the fuzzers with clang, ASan and UBSan, and runs each for so many seconds (60) on top of the committed corpus.
+# Finds and new inputs go to build/fuzz-finds/NAME.
 #
-#   bash tests/fuzz/run.sh [SECONDS]     60 by default; finds are kept in build/fuzz/finds and fail the run
+#   bash tests/fuzz/run.sh [SECONDS] [NAME...]
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 seconds=${1:-60}
-build=$root/build/fuzz
-targets=(session_load model_load safetensors)
+shift || true
+names=("$@")
+if [ ${#names[@]} -eq 0 ]; then names=(session_load model_load safetensors); fi
 
-# shellcheck source=../../.ci/packages.sh
-source "$root/.ci/packages.sh"
-need_build_packages
-need_test_packages
-need_command clang++ clang
-install_missing
-# The runtime comes with clang or in a package of its own, by release.
-if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
-  clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null 2>/dev/null; then
-  rill_missing=(libclang-rt-dev)
-  install_missing
+if ! command -v clang++-14 > /dev/null; then
+  echo "SKIP: no clang++-14 on this machine. NOTHING WAS FUZZED."
+  exit 0
 fi
 
-cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ \
-  -DRILL_BUILD_FUZZERS=ON -DRILL_SANITIZE=address,undefined -DRILL_CUDA=OFF -DRILL_BUILD_TESTS=ON -DRILL_BUILD_TOOLS=OFF
-cmake --build "$build" -j "$(nproc)" --target "${targets[@]/#/fuzz_}"
-
-fuzz() { # TARGET
-  local finds=$build/finds/$1 log=$build/fuzz_$1.log
+cd "$root"
+cmake --preset fuzz -DRILL_CUDA=OFF -DRILL_BUILD_TOOLS=OFF -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 > /dev/null
+cmake --build build/fuzz --target "${names[@]/#/fuzz_}"
+for name in "${names[@]}"; do
+  finds=build/fuzz-finds/$name
   mkdir -p "$finds"
-  if "$build/tests/fuzz/fuzz_$1" -max_total_time="$seconds" -timeout=2 -rss_limit_mb=512 -max_len=131072 -print_final_stats=1 \
-    -artifact_prefix="$finds/" "$finds" "$root/tests/fuzz/corpus/$1" >"$log" 2>&1; then
-    echo "fuzz $1: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs, no find in $seconds s"
-  else
-    tail -40 "$log"
-    echo "fuzz $1: FAILED, see $log"
-    return 1
-  fi
-}
-
-failed=0
-running=()
-for target in "${targets[@]}"; do
-  if [ ${#running[@]} -eq 2 ]; then
-    wait "${running[0]}" || failed=1
-    running=("${running[@]:1}")
-  fi
-  fuzz "$target" &
-  running+=($!)
+  # -max_len: a little more than the largest seed
+  build/fuzz/tests/fuzz/fuzz_"$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=768 -max_len=131072 \
+    -verbosity=0 -print_final_stats=1 -artifact_prefix="$finds/" "$finds" "tests/fuzz/corpus/$name" 2>&1 |
+    sed "s/^/$name: /" | grep -v 'dictionary\|new_units\|slowest\|^$'
 done
-for pid in "${running[@]}"; do wait "$pid" || failed=1; done
-exit $failed
