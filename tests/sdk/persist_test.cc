@@ -3,7 +3,6 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "sdk/generation.h"
 #include "sdk/session_file/content.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/referee.h"
@@ -26,19 +25,6 @@ SessionShape Shape(int64_t max_tokens = 400) {
   shape.prefill_chunk = 32;
   shape.rewind_window = 8;
   return shape;
-}
-
-// Tokens, pages, states, logits and texts as bytes; checkpoints and records are about speed alone.
-std::string Everything(Session& session) {
-  std::string bytes;
-  const auto report = session.Write(
-      [&](absl::Span<const std::byte> more) {
-        bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
-        return absl::OkStatus();
-      },
-      {Durability::kNone, false, false, {}});
-  EXPECT_TRUE(report.ok()) << report.status();
-  return bytes;
 }
 
 std::unique_ptr<Session> Load(std::shared_ptr<const Model> model, FileSystem& fs, const LoadParams& params = {},
@@ -69,7 +55,7 @@ TEST_P(PersistTest, EverySplitPointComesBackWithItsBits) {
     const auto loaded = Load(model, fs, params, &report);
     ASSERT_NE(loaded, nullptr);
     EXPECT_EQ(report.tokens, static_cast<uint64_t>(split));
-    ASSERT_EQ(Everything(*loaded), Everything(*session)) << split;
+    ASSERT_EQ(Difference(Everything(*loaded), Everything(*session)), "") << split;
     if (split > 8) {  // the records came along: a short rewind still needs no layers
       const auto cost = loaded->CostOfRewind(split - 5);
       ASSERT_TRUE(cost.ok());
@@ -126,7 +112,7 @@ TEST(PersistProcessTest, AnotherProcessGoesOnWithTheSameBits) {
     }
     auto loaded = Session::Load(model, *FileSystem::Posix(), file);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    EXPECT_EQ(Everything(**loaded), Everything(*session)) << threads << " threads";
+    EXPECT_EQ(Difference(Everything(**loaded), Everything(*session)), "") << threads << " threads";
   }
 }
 
@@ -158,7 +144,7 @@ TEST_P(PersistTest, AFollowedFileIsAlwaysCurrentAndCostsWhatIsNew) {
     params.attach = turn % 3 == 2;
     auto loaded = Load(model, fs, params);
     ASSERT_NE(loaded, nullptr);
-    ASSERT_EQ(Everything(*loaded), Everything(*session)) << turn;
+    ASSERT_EQ(Difference(Everything(*loaded), Everything(*session)), "") << turn;
     if (params.attach) session = std::move(loaded);  // the process was killed; another one goes on with the file
   }
   ASSERT_EQ(TokensOf(*session), ids);
@@ -205,7 +191,7 @@ TEST_P(PersistTest, SleepGivesMemoryBackAndAnyCallWakes) {
     EXPECT_EQ(session->length(), 200u);
     EXPECT_EQ(session->stats().device_bytes, 0u);
     EXPECT_LT(model->device().allocated_bytes(), without);
-    ASSERT_EQ(Everything(*session), before);
+    ASSERT_EQ(Difference(Everything(*session), before), "");
     EXPECT_FALSE(session->asleep());
     EXPECT_EQ(model->device().allocated_bytes(), without);
   }
@@ -215,7 +201,7 @@ TEST_P(PersistTest, SleepGivesMemoryBackAndAnyCallWakes) {
   EXPECT_TRUE(session->asleep());
   ASSERT_TRUE(fs.Rename("/elsewhere", "/other").ok());
   ASSERT_TRUE(session->Wake().ok());
-  ASSERT_EQ(Everything(*session), before);
+  ASSERT_EQ(Difference(Everything(*session), before), "");
 }
 
 // Half a character pending, a stop string half matched: the loaded session says the rest of the reply.
@@ -231,17 +217,6 @@ TEST_P(PersistTest, ASavedReplyGoesOnWhereItStood) {
     params.max_tokens = 9;
     params.stop_strings = {"world\xE6\x97\xA5?", "en?"};
     const auto model = scripted.Open(script, GetParam());
-    const auto rest = [](Generation& generation) {
-      std::string text;
-      for (int i = 0; i < 20; ++i) {
-        const auto event = generation.Next();
-        EXPECT_TRUE(event.ok()) << event.status();
-        if (!event.ok()) break;
-        text += std::string(event->text) + "|" + std::to_string(event->id) + "|";
-        if (event->kind == GenerationEvent::Kind::kEnd) return text + std::to_string(static_cast<int>(event->finish));
-      }
-      return text;
-    };
     for (int split = 0; split <= 9; ++split) {
       MemoryFileSystem fs;
       const auto session = MakeSession(model);
@@ -256,7 +231,7 @@ TEST_P(PersistTest, ASavedReplyGoesOnWhereItStood) {
       EXPECT_TRUE(report.reply_open);
       auto resumed = Generation::Resume(*loaded);
       ASSERT_TRUE(resumed.ok()) << resumed.status();
-      EXPECT_EQ(rest(**resumed), rest(**generation)) << split;
+      EXPECT_EQ(RestOfReply(**resumed), RestOfReply(**generation)) << split;
     }
   }
 }
@@ -296,7 +271,7 @@ TEST_P(PersistTest, AnyFileOperationMayFail) {
       if (what == kSleep) status = session->Hibernate(fs, "/bed").status();
       const bool reached = fs.operations() > begin + n;
       fs.SetFault({});
-      ASSERT_EQ(Everything(*session), new_content) << what << " operation " << n;
+      ASSERT_EQ(Difference(Everything(*session), new_content), "") << what << " operation " << n;
       const auto loaded = Session::Load(model, disk, kPath);
       ASSERT_TRUE(loaded.ok()) << loaded.status() << what << " operation " << n;
       const std::string content = Everything(**loaded);

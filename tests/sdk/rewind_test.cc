@@ -1,6 +1,5 @@
 // Going back: to every position, from every kind of checkpoint, with the bits of never having gone further.
 #include <algorithm>
-#include <map>
 
 #include "tests/sdk/referee.h"
 

@@ -2,9 +2,7 @@
 #include "sdk/snapshot.h"
 
 #include <algorithm>
-#include <map>
 
-#include "sdk/generation.h"
 #include "tests/sdk/referee.h"
 #include "tests/sdk/scripted_model.h"
 
@@ -190,22 +188,7 @@ TEST_P(SnapshotTest, AForkedReplyGoesOnWhereItStood) {
   params.sampling.temperature = 0;
   params.use_model_stops = false;
   params.max_tokens = 9;
-  params.stop_strings = {"world\xE6\x97\xA5?", "en?", "o w"};
-  const auto rest = [](Generation& generation) {
-    std::string text;
-    for (int i = 0; i < 20; ++i) {
-      const auto event = generation.Next();
-      EXPECT_TRUE(event.ok()) << event.status();
-      if (!event.ok()) break;
-      text += std::string(event->text) + "|" + std::to_string(event->id) + "|";
-      if (event->kind == GenerationEvent::Kind::kEnd) {
-        text += std::to_string(static_cast<int>(event->finish));
-        break;
-      }
-    }
-    return text;
-  };
-  params.stop_strings.pop_back();
+  params.stop_strings = {"world\xE6\x97\xA5?", "en?"};
   for (int split = 0; split <= 9; ++split) {
     const auto session = MakeSession(scripted.Open(script, GetParam()));
     ASSERT_TRUE(session->Append({'x'}).ok());
@@ -217,7 +200,7 @@ TEST_P(SnapshotTest, AForkedReplyGoesOnWhereItStood) {
     ASSERT_TRUE(fork.ok()) << fork.status();
     auto resumed = Generation::Resume(**fork);
     ASSERT_TRUE(resumed.ok()) << resumed.status();
-    EXPECT_EQ(rest(**resumed), rest(**generation)) << split;
+    EXPECT_EQ(RestOfReply(**resumed), RestOfReply(**generation)) << split;
     EXPECT_EQ(TokensOf(**fork), TokensOf(*session));
   }
 }

@@ -1,8 +1,6 @@
 // Warm is cold: whatever way a session came to a position, it is byte for byte the session that was fed once.
-#include <algorithm>
 #include <ostream>
 
-#include "sdk/generation.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/referee.h"
 #include "tests/support/memory_fs.h"
@@ -11,27 +9,6 @@ namespace rill::test {
 namespace {
 
 const std::string kPath = "/chat.rillstate";
-
-// Tokens, pages, states, logits: what a session is.
-std::string Everything(Session& session) {
-  std::string bytes;
-  const auto report = session.Write(
-      [&](absl::Span<const std::byte> more) {
-        bytes.append(reinterpret_cast<const char*>(more.data()), more.size());
-        return absl::OkStatus();
-      },
-      {Durability::kNone, false, false, {}});
-  EXPECT_TRUE(report.ok()) << report.status();
-  return bytes;
-}
-
-// Where two of them part; nothing when they are equal. (The bytes themselves are no message.)
-std::string Difference(const std::string& a, const std::string& b) {
-  if (a == b) return "";
-  const auto at = std::mismatch(a.begin(), a.begin() + static_cast<std::ptrdiff_t>(std::min(a.size(), b.size())), b.begin());
-  return std::to_string(a.size()) + " and " + std::to_string(b.size()) + " bytes, differ at " +
-         std::to_string(at.first - a.begin());
-}
 
 struct Case {
   std::string device;
