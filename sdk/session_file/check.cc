@@ -24,11 +24,13 @@ absl::Status CheckOlder(const ParsedFile& file) {
   if (older.state == RecordState::kZero)
     return CheckZeros(file, offset, offset + file.state.layout.slot_bytes);
   RILL_RETURN_IF_ERROR(CheckSlot(file, older.root));
+  // Both roots are valid, so this generation has one before it.
   const BatchDirectory& newest = file.batches.back();
+  const BatchDirectory& before = file.batches[file.batches.size() - 2];
   const Root& root = older.root;
-  if (root.generation + 1 != newest.generation || root.log_end != newest.begin ||
-      root.directory_offset != newest.previous_offset ||
-      root.directory_bytes != newest.previous_bytes || root.directory_crc != newest.previous_crc) {
+  if (root.log_end != newest.begin || root.directory_offset != newest.previous_offset ||
+      root.directory_bytes != newest.previous_bytes || root.directory_crc != newest.previous_crc ||
+      root.position != before.position || root.ledger != before.ledger) {
     return absl::DataLossError("the older root does not lead to the batch before the newest");
   }
   return absl::OkStatus();

@@ -34,15 +34,15 @@ struct Sample {
   std::vector<session_file::BatchDirectory> batches;
   uint64_t directory[2];
 
-  Sample() {
+  explicit Sample(const SessionGeometry& geometry = SmallGeometry()) {
     test::Random random;
     MemoryFileSystem fs;
-    FakeTimeline timeline(SmallGeometry());
+    FakeTimeline timeline(geometry);
     timeline.AppendRandom(random, 9);
     timeline.Mark();
     timeline.generation = timeline.user_blob = "before";
     auto attached =
-        AttachedSessionFile::Create(fs, kPath, SomeIdentity(), SmallGeometry(), timeline.Content());
+        AttachedSessionFile::Create(fs, kPath, SomeIdentity(), geometry, timeline.Content());
     timeline.Rewind(6);
     timeline.AppendRandom(random, 4);
     timeline.Mark();
@@ -173,6 +173,101 @@ TEST(SessionFileLiesTest, EachIsRefusedByName) {
     EXPECT_TRUE(absl::IsDataLoss(status)) << lie.at << " " << status;
     EXPECT_TRUE(Says(status, lie.text)) << lie.at;
   }
+}
+
+// What takes more than one number.
+TEST(SessionFileLiesTest, LiesThatAgreeWithEachOtherAreRefusedToo) {
+  const Sample s;
+  const auto refused = [](const Sample& sample,
+                          const std::vector<std::pair<uint64_t, uint64_t>>& edits,
+                          const std::string& text) {
+    BufferFileSystem fs(sample.bytes);
+    for (const auto& [at, value] : edits) std::memcpy(fs.bytes().data() + at, &value, 8);
+    RepairSessionFile(fs.bytes());
+    const absl::Status status = SessionFile::Open(fs, kPath).status();
+    EXPECT_TRUE(absl::IsDataLoss(status)) << status;
+    EXPECT_TRUE(Says(status, text));
+  };
+  const uint64_t root = 8192, end = s.bytes.size();
+  refused(s, {{root + 40, s.directory[1] + 8}, {root + 48, end - s.directory[1] - 8}},
+          "size of a directory is 4088");
+  refused(s, {{root + 40, end}, {root + 48, 0}}, "size of a directory is 0");
+  refused(s, {{root + 40, end + 4096}, {root + 48, ~uint64_t{4095}}}, "end of the root's");
+  SessionGeometry g = SmallGeometry();
+  g.page_bytes = 0;
+  const Sample plain(g);
+  const uint64_t tokens = plain.RecordAt(1, session_file::RecordType::kTokens);
+  refused(plain,
+          {{plain.directory[1] + 24, 10}, {tokens + 8, 10}, {tokens + 16, 4}, {tokens + 32, 16}},
+          "keeps 10 tokens of 9");
+}
+
+// The root before the newest says of the log what the log says of itself.
+TEST(SessionFileLiesTest, AnOlderRootThatLeadsElsewhere) {
+  using session_file::Root;
+  const Sample s;
+  session_file::Sector sector;
+  std::memcpy(sector.data(), s.bytes.data() + 4096, sector.size());
+  Root root;
+  ASSERT_EQ(DecodeRoot(sector, &root), session_file::RecordState::kValid);
+  std::vector<Root> lies(6, root);
+  lies[0].log_end += 4096;
+  lies[1].directory_offset -= 4096;
+  lies[2].directory_bytes += 4096;
+  lies[3].directory_crc ^= 1;
+  lies[4].position -= 1;
+  lies[5].ledger[0] ^= 1;
+  for (const Root& lie : lies) {
+    BufferFileSystem fs(s.bytes);
+    sector = EncodeRoot(lie);
+    std::memcpy(fs.bytes().data() + 4096, sector.data(), sector.size());
+    EXPECT_TRUE(Says(SessionFile::Open(fs, kPath).status(), "the older root"));
+  }
+  BufferFileSystem fs(s.bytes);
+  sector = EncodeRoot(root);
+  std::memcpy(fs.bytes().data() + 4096, sector.data(), sector.size());
+  EXPECT_TRUE(SessionFile::Open(fs, kPath).ok());
+}
+
+// The mark of a flush under way excuses what that flush was writing, and nothing else.
+TEST(SessionFileLiesTest, OnlyItsOwnMarkExcusesADamagedSlotOrRoot) {
+  using session_file::OpenMark;
+  const Sample s;
+  BufferFileSystem whole(s.bytes);
+  const auto file = SessionFile::Open(whole, kPath);
+  ASSERT_TRUE(file.ok());
+  const auto& state = (*file)->parsed().state;
+  const uint64_t older_slot = state.layout.slot(0), newer_slot = state.layout.slot(1);
+  const auto open = [&](const OpenMark& mark, uint64_t damaged) {
+    const session_file::Sector sector = EncodeOpenMark(mark);
+    BufferFileSystem fs(s.bytes +
+                        std::string(reinterpret_cast<const char*>(sector.data()), sector.size()));
+    fs.bytes()[damaged] ^= 1;
+    return SessionFile::Open(fs, kPath);
+  };
+  const uint64_t end = s.bytes.size();
+  const uint32_t crc = state.header.crc;
+  for (uint64_t damaged : {older_slot, uint64_t{4096 + 50}}) {  // the next flush writes these
+    const auto torn = open({2, end, crc}, damaged);
+    ASSERT_TRUE(torn.ok()) << torn.status();
+    EXPECT_TRUE((*torn)->unfinished_flush());
+    EXPECT_EQ((*torn)->position(), 14u);
+    for (const OpenMark& mark : {OpenMark{1, end, crc}, OpenMark{3, end, crc},
+                                 OpenMark{2, end - 4096, crc}, OpenMark{2, end, crc ^ 1}})
+      EXPECT_TRUE(absl::IsDataLoss(open(mark, damaged).status()));
+  }
+  const auto back = open({1, end, crc}, newer_slot);  // the last flush wrote this
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_TRUE((*back)->unfinished_flush());
+  EXPECT_EQ((*back)->position(), 9u);
+  for (const OpenMark& mark : {OpenMark{0, end, crc}, OpenMark{2, end, crc}})
+    EXPECT_TRUE(absl::IsDataLoss(open(mark, newer_slot).status()));
+  // What no flush touches is never excused: the newest root when it is whole, the log, the header.
+  for (uint64_t damaged : {uint64_t{40}, s.directory[1] + 9, s.directory[0] + 9})
+    EXPECT_TRUE(absl::IsDataLoss(open({2, end, crc}, damaged).status()));
+  const auto finished = open({1, end, crc}, end + 100);  // a damaged mark, nothing else: remains
+  ASSERT_TRUE(finished.ok());
+  EXPECT_FALSE((*finished)->unfinished_flush());
 }
 
 // Every word of the header, roots and tables, set to what breaks arithmetic. What is accepted (the
