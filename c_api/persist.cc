@@ -90,10 +90,12 @@ rill_status LoadFrom(rill_model* handle, FileSystem& fs, const std::string& path
   LoadReport report;
   auto session = Session::Load(model->model, fs, path, params, &report);
   if (!session.ok()) return Answer(session.status(), Origin::kFile);
+  rill_load_report told = ToC(report);
+  told.max_tokens = static_cast<uint64_t>((*session)->shape().max_tokens);
   auto object = std::make_shared<SessionObject>();
   object->session = *std::move(session);
   RILL_C_TRY(Publish(Kind::kSession, std::move(object), out));
-  return result.Write(ToC(report));
+  return result.Write(told);
 }
 
 rill_status Load(rill_model* model, const char* path, size_t len, const rill_load_params* in,

@@ -4,6 +4,7 @@
 
 #include <cstdio>
 
+#include "chat_commands.h"
 #include "chat_options.h"
 #include "chat_session.h"
 #include "interrupt.h"
@@ -12,14 +13,6 @@
 
 namespace rill_chat {
 namespace {
-
-constexpr char kHelp[] =
-    "/stats   tokens, speed, memory\n"
-    "/reset   forget the conversation\n"
-    "/help    this\n"
-    "/quit    leave (also Ctrl-D, or Ctrl-C at the prompt)\n"
-    "A line that ends in \\ goes on in the next one; a line \"\"\" starts and ends a block.\n"
-    "Ctrl-C stops an answer; the conversation goes on from there.\n";
 
 int Fail(const std::string& message) {
   std::fprintf(stderr, "rill-chat: %s\n", message.c_str());
@@ -33,37 +26,24 @@ bool Answer(ChatSession& chat, Output& output, const std::string& message) {
   return false;
 }
 
-// Every message has to be answered; the first failure ends the program.
-int AnswerAll(ChatSession& chat, Output& output) {
+// Every message has to be answered and every command done; the first failure ends the program.
+int AnswerAll(ChatSession& chat, Output& output, bool commands) {
   MessageReader reader(false);
   while (const auto message = reader.Next()) {
-    if (!Answer(chat, output, *message)) return kFailure;
+    const Command command = commands ? Obey(chat, output, *message) : Command::kNone;
+    if (command == Command::kQuit) return kDone;
+    if (command == Command::kFailed) return kFailure;
+    if (command == Command::kNone && !Answer(chat, output, *message)) return kFailure;
     if (Interrupted()) return Fail("interrupted");
   }
   return Interrupted() ? Fail("interrupted") : kDone;
-}
-
-enum class Command { kNone, kDone, kQuit };
-
-Command Obey(ChatSession& chat, const std::string& text) {
-  if (text.front() != '/' || text.find('\n') != std::string::npos) return Command::kNone;
-  if (text == "/quit") return Command::kQuit;
-  if (text == "/stats") {
-    std::fputs(chat.Stats().c_str(), stderr);
-  } else if (text == "/reset") {
-    if (!chat.Reset()) Fail(chat.error());
-  } else {
-    if (text != "/help") std::fprintf(stderr, "no command %s\n", text.c_str());
-    std::fputs(kHelp, stderr);
-  }
-  return Command::kDone;
 }
 
 // A failure is shown and the conversation goes on: it stands where the last token left it.
 int Converse(ChatSession& chat, Output& output) {
   MessageReader reader(true);
   while (const auto message = reader.Next()) {
-    const Command command = Obey(chat, *message);
+    const Command command = Obey(chat, output, *message);
     if (command == Command::kQuit) return kDone;
     if (command == Command::kNone) Answer(chat, output, *message);
     if (Terminated()) return kDone;
@@ -77,10 +57,12 @@ int Run(const Options& options) {
   CatchInterrupts();
   ChatSession chat(options);
   if (!chat.Open()) return Fail(chat.error());
+  if (!chat.note().empty()) std::fprintf(stderr, "%s\n", chat.note().c_str());
   Output output(options.json);
   if (options.prompt)
     return Answer(chat, output, *options.prompt) && !Interrupted() ? kDone : kFailure;
-  return isatty(STDIN_FILENO) != 0 ? Converse(chat, output) : AnswerAll(chat, output);
+  return isatty(STDIN_FILENO) != 0 ? Converse(chat, output)
+                                   : AnswerAll(chat, output, options.commands);
 }
 
 }  // namespace

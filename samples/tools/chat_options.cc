@@ -42,12 +42,17 @@ void Declare(CLI::App& app, Options& o) {
       ->capture_default_str();
   app.add_option("--context", o.context, "Tokens the conversation has room for")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1} << 24))
-      ->capture_default_str();
+      ->default_str(std::to_string(kDefaultContext) + ", or as saved");
+  app.add_option("--resume", o.resume,
+                 "A *.rillstate file to go on with, made when there is none; it holds the "
+                 "conversation after every answer");
+  app.add_flag("--commands", o.commands, "Lines that begin with / are commands in a pipe too");
   app.add_flag("--json", o.json, "One JSON object a line: every token, then the end of the answer");
   DeclareSampling(app, o);
   app.footer(
       "On a terminal: /help lists the commands, Ctrl-C stops an answer, Ctrl-D leaves.\n"
       "Elsewhere every line of stdin is a message; only the answers go to stdout.\n"
+      "--resume FILE: what was resumed is said on stderr; the file fits the same model only.\n"
       "Exit codes: 0 done, 1 wrong usage, 2 failure (one line on stderr).");
 }
 

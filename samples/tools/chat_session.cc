@@ -26,7 +26,7 @@ double Rate(uint64_t tokens, int64_t nanos) {
 }  // namespace
 
 ChatSession::~ChatSession() {
-  rill_session_close(session_);
+  for (const Branch& branch : branches_) rill_session_close(branch.session);
   rill_model_release(model_);
 }
 
@@ -34,11 +34,15 @@ bool ChatSession::Ok(rill_status status) {
   if (status == RILL_OK) return true;
   char text[512];
   rill_last_error(text, sizeof text);
-  error_ = text;
+  return Fail(text);
+}
+
+bool ChatSession::Fail(const std::string& message) {
+  error_ = message;
   return false;
 }
 
-bool ChatSession::Open() {
+bool ChatSession::OpenModel() {
   const bool terminal = isatty(STDERR_FILENO) != 0;
   rill_model_params model;
   RILL_INIT(model);
@@ -50,25 +54,27 @@ bool ChatSession::Open() {
   const bool opened =
       Ok(rill_model_open(options_.model.data(), options_.model.size(), &model, &model_));
   if (terminal) std::fputs("\r             \r", stderr);
-  if (!opened) return false;
-  rill_session_params session;
-  RILL_INIT(session);
-  session.max_tokens = options_.context;
-  return Ok(rill_session_create(model_, &session, &session_));
+  return opened;
 }
 
-bool ChatSession::Reset() { return Ok(rill_session_reset(session_)); }
+bool ChatSession::Open() { return OpenModel() && OpenBranch(); }
+
+bool ChatSession::Reset() {
+  if (!Ok(rill_session_reset(here().session))) return false;
+  here().borders.clear();
+  return Keep();
+}
 
 bool ChatSession::LastToken(int32_t& id) {
-  const uint64_t length = rill_session_length(session_);
+  const uint64_t length = rill_session_length(here().session);
   id = -1;
   size_t count = 0;
-  return length == 0 || Ok(rill_session_tokens(session_, length - 1, &id, 1, &count));
+  return length == 0 || Ok(rill_session_tokens(here().session, length - 1, &id, 1, &count));
 }
 
 bool ChatSession::Render(const std::string& message, std::vector<int32_t>& ids) {
   auto messages = nlohmann::json::array();
-  if (rill_session_length(session_) == 0 && !options_.system.empty())
+  if (rill_session_length(here().session) == 0 && !options_.system.empty())
     messages.push_back({{"role", "system"}, {"content", options_.system}});
   messages.push_back({{"role", "user"}, {"content", message}});
   // A terminal can send bytes that are no UTF-8.
@@ -86,10 +92,21 @@ bool ChatSession::Render(const std::string& message, std::vector<int32_t>& ids) 
 }
 
 bool ChatSession::Say(const std::string& message, Output& output) {
+  const uint64_t start = rill_session_length(here().session);
+  const bool answered = Exchange(message, output);
+  if (rill_session_length(here().session) == start) return answered;
+  here().borders.push_back(start);
+  if (answered) return Keep();
+  const std::string why = error_;  // what comes first
+  Keep();
+  return Fail(why);
+}
+
+bool ChatSession::Exchange(const std::string& message, Output& output) {
   std::vector<int32_t> ids;
   if (!Render(message, ids)) return false;
   const rill_status status =
-      rill_session_append(session_, ids.data(), ids.size(), StopWhenInterrupted, nullptr);
+      rill_session_append(here().session, ids.data(), ids.size(), StopWhenInterrupted, nullptr);
   if (status == RILL_E_CANCELLED) return Written(output.End(nullptr, ids.size(), 0, ReadStats()));
   return Ok(status) && Answer(ids.size(), output);
 }
@@ -115,7 +132,7 @@ rill_gen_params ChatSession::GenParams() const {
 bool ChatSession::Answer(size_t prompt_tokens, Output& output) {
   const rill_gen_params params = GenParams();
   rill_gen* gen = nullptr;
-  if (!Ok(rill_gen_begin(session_, &params, &gen))) return false;
+  if (!Ok(rill_gen_begin(here().session, &params, &gen))) return false;
   const bool ok = Stream(gen, prompt_tokens, output);
   rill_gen_end(gen);
   return ok;
@@ -136,7 +153,7 @@ bool ChatSession::Stream(rill_gen* gen, size_t prompt_tokens, Output& output) {
 rill_stats ChatSession::ReadStats() const {
   rill_stats stats;
   RILL_INIT(stats);
-  rill_session_get_stats(session_, &stats);
+  rill_session_get_stats(here().session, &stats);
   return stats;
 }
 
@@ -149,8 +166,8 @@ std::string ChatSession::Stats() const {
       "prefill  %llu tokens, %.1f tokens/s\n"
       "decode   %llu tokens, %.1f tokens/s, first one of the last answer after %.0f ms\n"
       "memory   %.1f MB for this session, as planned: %s\n",
-      static_cast<unsigned long long>(rill_session_length(session_)),
-      static_cast<unsigned long long>(options_.context),
+      static_cast<unsigned long long>(rill_session_length(here().session)),
+      static_cast<unsigned long long>(here().max_tokens),
       static_cast<unsigned long long>(s.prefill_tokens), Rate(s.prefill_tokens, s.prefill_ns),
       static_cast<unsigned long long>(s.decode_tokens), Rate(s.decode_tokens, s.decode_ns),
       1e-6 * static_cast<double>(s.last_ttft_ns), 1e-6 * static_cast<double>(s.device_bytes),

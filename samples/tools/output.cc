@@ -86,6 +86,11 @@ bool Output::End(const rill_event* event, uint64_t prompt_tokens, uint64_t token
                   .dump());
 }
 
+bool Output::Note(const std::string& text) {
+  if (json_) return Line(Json{{"event", "note"}, {"text", text}}.dump());
+  return std::fputs((text + "\n").c_str(), stderr) >= 0;
+}
+
 bool Output::Error(const std::string& message) {
   if (json_) return Line(Json{{"event", "error"}, {"message", message}}.dump());
   if (!open_line_) return true;

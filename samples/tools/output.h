@@ -16,6 +16,8 @@ class Output {
   // The end of an answer; `event` is null when it was stopped.
   bool End(const rill_event* event, uint64_t prompt_tokens, uint64_t tokens,
            const rill_stats& stats);
+  // What a command did, for people: on stderr, or an object of its own.
+  bool Note(const std::string& text);
   // An answer that failed. Text mode only ends the line: the message goes to stderr.
   bool Error(const std::string& message);
 

@@ -49,6 +49,7 @@ TEST_F(PersistTest, ALoadedSessionGoesOnAsIfItHadNeverStopped) {
     Session loaded = Session::load(again, Path(), params<rill_load_params>(), &report);
     EXPECT_EQ(report.tokens, n);
     EXPECT_EQ(report.revision, 1u);
+    EXPECT_EQ(report.max_tokens, 512u);
     EXPECT_EQ(report.checkpoints, session.checkpoints().size());
     EXPECT_EQ(report.reply_open, 0);
     EXPECT_EQ(report.unfinished_flush, 0);

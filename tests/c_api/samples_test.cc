@@ -25,6 +25,27 @@ TEST(SamplesTest, HelloStreamSaysWhatIsWrong) {
   EXPECT_NE(missing.err.find("/nonexistent.rill"), std::string::npos) << missing.err;
 }
 
+TEST(SamplesTest, RememberGoesOnWhereItWas) {
+  const TempDir dir;
+  const std::string file = dir / "talk.rillstate";
+  uint64_t tokens = 0;
+  for (int turn = 0; turn < 3; ++turn) {
+    const ProgramResult run = RunProgram({kBin + "remember", TinyModelPath(), file});
+    ASSERT_EQ(run.exit_code, 0) << run.err;
+    rill_file_info info;
+    RILL_INIT(info);
+    ASSERT_EQ(rill_file_inspect(file.data(), file.size(), &info), RILL_OK) << LastError();
+    EXPECT_GT(info.tokens, tokens);
+    tokens = info.tokens;
+  }
+  WriteFile(file, ReadFile(file).substr(0, 20000));
+  const ProgramResult damaged = RunProgram({kBin + "remember", TinyModelPath(), file});
+  EXPECT_EQ(damaged.exit_code, 1) << "a damaged file is no reason to begin anew";
+  EXPECT_NE(damaged.err.find("bytes"), std::string::npos) << damaged.err;
+  EXPECT_EQ(ReadFile(file).size(), 20000u);
+  EXPECT_EQ(RunProgram({kBin + "remember"}).exit_code, 1);
+}
+
 TEST(SamplesTest, ChatTakesTurns) {
   const auto chat = [](const std::string& input) {
     return RunProgram(

@@ -150,7 +150,7 @@ TEST_F(ChatCliTest, ExitCodesTellUsageFromFailure) {
   EXPECT_EQ(help.exit_code, 0);
   for (const char* flag :
        {"--system", "--temperature", "--top-k", "--top-p", "--min-p", "--repeat-penalty", "--seed",
-        "--max-tokens", "--threads", "--device", "--context", "--json"}) {
+        "--max-tokens", "--threads", "--device", "--context", "--json", "--resume", "--commands"}) {
     EXPECT_TRUE(Contains(help.out, flag)) << flag;
   }
   EXPECT_EQ(RunTool("rill-chat", {}).exit_code, 1);

@@ -570,6 +570,7 @@ typedef struct rill_load_report {
   uint64_t tokens;
   uint64_t checkpoints;      /* that came with it */
   uint64_t recorded;         /* last tokens that a rewind can replay */
+  uint64_t max_tokens;       /* of the session */
 } rill_load_report;
 
 /* A session that stands where the saved one stood, its next token ready to be sampled. out_report
