@@ -60,12 +60,19 @@ void ReadRoots(ParsedFile& file) {
   }
 }
 
-// The mark that a flush leaves at the end of the file while it is under way, or none.
-bool ReadMark(const ParsedFile& file, OpenMark* mark) {
+// The mark that a flush leaves at the end of the file while it is under way, or none. Read, not
+// mapped: when another process's flush ends just now the file becomes shorter by it, and that would
+// be a signal.
+absl::StatusOr<bool> ReadMark(const ReadableFile& readable, const ParsedFile& file,
+                              OpenMark* mark) {
   if (file.file_bytes % kSector != 0 || file.file_bytes < file.state.layout.log_begin + kSector)
     return false;
   const uint64_t offset = file.file_bytes - kSector;
-  return DecodeOpenMark(SectorAt(file, offset), mark) && mark->log_end == offset &&
+  Sector sector;
+  const absl::Status status = readable.ReadAt(offset, sector.data(), sector.size());
+  if (absl::IsDataLoss(status)) return false;
+  if (!status.ok()) return status;
+  return DecodeOpenMark(sector, mark) && mark->log_end == offset &&
          mark->header_crc == file.state.header.crc;
 }
 
@@ -99,9 +106,9 @@ absl::Status CheckRoot(const ParsedFile& file, const Root& root) {
 
 // Which root is the file. A flush that did not come to its end leaves its mark behind it, and only
 // then may the root or slot that it was writing be bad; anything else that is bad is damage.
-absl::Status SelectRoot(ParsedFile& file) {
+absl::Status SelectRoot(const ReadableFile& readable, ParsedFile& file) {
   OpenMark mark;
-  const bool has_mark = ReadMark(file, &mark);
+  RILL_ASSIGN_OR_RETURN(const bool has_mark, ReadMark(readable, file, &mark));
   RILL_ASSIGN_OR_RETURN(int index, NewestRoot(file));
   const Root* root = &file.roots[index].root;
   RILL_RETURN_IF_ERROR(CheckRoot(file, *root));
@@ -227,7 +234,7 @@ absl::StatusOr<ParsedFile> Parse(const ReadableFile& file, const ParseLimits& li
   RILL_ASSIGN_OR_RETURN(parsed.image,
                         FileImage::Open(file, parsed.file_bytes, limits.max_copy_bytes));
   ReadRoots(parsed);
-  RILL_RETURN_IF_ERROR(SelectRoot(parsed));
+  RILL_RETURN_IF_ERROR(SelectRoot(file, parsed));
   if (parsed.state.root.position > limits.max_tokens) {
     return absl::ResourceExhaustedError(absl::StrCat("the session has ", parsed.state.root.position,
                                                      " tokens, at most ", limits.max_tokens));

@@ -1,15 +1,19 @@
 // Attached files: whatever a session did, a flush makes the file equal to it, at the price of what
 // is new.
 #include <algorithm>
+#include <atomic>
 #include <string>
+#include <thread>
 
 #include "gtest/gtest.h"
 #include "sdk/session_file/attached.h"
 #include "sdk/session_file/session_file.h"
+#include "sdk/session_file/tools.h"
 #include "tests/support/fake_timeline.h"
 #include "tests/support/faulty_file.h"
 #include "tests/support/memory_fs.h"
 #include "tests/support/says.h"
+#include "tests/support/temp_dir.h"
 
 namespace rill {
 namespace {
@@ -190,6 +194,40 @@ TEST(AttachedSessionFileTest, ATurnOf500TokensOfTheBigModelCostsLessThanItsBudge
   const auto file = SessionFile::Open(fs, kPath);
   ASSERT_TRUE(file.ok()) << file.status();
   EXPECT_EQ(Difference(g, (*file)->content(), timeline.Content()), "");
+}
+
+// rill-session looks at a file that rill-chat keeps current: never a signal, at worst a refusal.
+TEST(AttachedSessionFileTest, AReaderBesideTheWriter) {
+  test::Random random;
+  test::TempDir dir;
+  const std::string path = dir / "chat.rillstate";
+  FileSystem& fs = *FileSystem::Posix();
+  FakeTimeline timeline(SmallGeometry());
+  auto attached =
+      AttachedSessionFile::Create(fs, path, SomeIdentity(), SmallGeometry(), timeline.Content());
+  ASSERT_TRUE(attached.ok());
+  std::atomic<bool> done{false};
+  int seen = 0, refused = 0;
+  std::thread reader([&] {
+    while (!done.load()) {
+      const auto info = InspectSessionFile(fs, path);
+      ++(info.ok() ? seen : refused);
+      if (!info.ok()) {
+        EXPECT_TRUE(absl::IsDataLoss(info.status())) << info.status();
+      }
+    }
+  });
+  FlushOptions options;
+  options.durability = Durability::kNone;
+  for (int turn = 0; turn < 400; ++turn) {
+    if (timeline.position() > 40) timeline.Rewind(3);
+    timeline.AppendRandom(random, 5);
+    EXPECT_TRUE((*attached)->Flush(timeline.Content(), options).ok());
+  }
+  done = true;
+  reader.join();
+  EXPECT_GT(seen, 0);
+  EXPECT_LT(refused, seen);
 }
 
 TEST(AttachedSessionFileTest, AFileThatSomebodyElseWroteIsLeftAlone) {
