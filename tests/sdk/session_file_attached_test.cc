@@ -154,6 +154,31 @@ TEST(AttachedSessionFileTest, ARewoundSessionSupersedesAndARungBehindItGoes) {
   EXPECT_EQ((*file)->content().ring.end, 0u);
 }
 
+TEST(AttachedSessionFileTest, BringsRungsAndRingThatTheSaveLeftOutAndOnlyOnce) {
+  test::Random random;
+  MemoryFileSystem fs;
+  FakeTimeline timeline(SmallGeometry());
+  timeline.AppendRandom(random, 9);
+  timeline.Mark();
+  timeline.AppendRandom(random, 3);
+  SaveOptions bare;
+  bare.with_ladder = bare.with_ring = false;
+  auto attached = AttachedSessionFile::Create(fs, kPath, SomeIdentity(), SmallGeometry(),
+                                              timeline.Content(), bare);
+  ASSERT_TRUE(attached.ok());
+  FlushOptions options;
+  options.with_ladder = options.with_ring = true;
+  const auto report = (*attached)->Flush(timeline.Content(), options);
+  ASSERT_TRUE(report.ok());
+  EXPECT_GT(report->rungs, 0u);
+  EXPECT_EQ(report->ring, 8 * 24u);
+  EXPECT_EQ(report->pages, 0u);
+  EXPECT_EQ(FileDifference(fs, timeline), "");
+  const auto again = (*attached)->Flush(timeline.Content(), options);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again->total, 0u);
+}
+
 TEST(AttachedSessionFileTest, TheSameTokensAgainAreWrittenAgainWhenTheSessionSaysSo) {
   test::Random random;
   MemoryFileSystem fs;
