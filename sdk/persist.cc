@@ -134,6 +134,12 @@ absl::StatusOr<const std::byte*> Session::Impl::FileParts::Rung(size_t index) {
   return rung.Of(device, impl.ladder.rungs()[index].state.data(), geometry.fixed_bytes);
 }
 
+FileProgress Session::Impl::Watch(const AppendProgress& progress) const {
+  return [this, &progress](uint64_t done, uint64_t total) {
+    return (progress && progress(done, total)) || gate.cancelled();
+  };
+}
+
 absl::StatusOr<SaveReport> Session::Save(FileSystem& fs, const std::string& path, const SaveParams& params) {
   AwakeScope call(*impl_);
   RILL_RETURN_IF_ERROR(call.status());
@@ -142,7 +148,7 @@ absl::StatusOr<SaveReport> Session::Save(FileSystem& fs, const std::string& path
   SaveReport report;
   RILL_RETURN_IF_ERROR(impl_->Finish(
       SaveSessionFile(fs, path, IdentityOf(*model_), parts.geometry, parts.content,
-                      {params.durability, params.ladder, params.ring, params.progress}, &report)));
+                      {params.durability, params.ladder, params.ring, impl_->Watch(params.progress)}, &report)));
   return report;
 }
 
@@ -154,7 +160,7 @@ absl::StatusOr<SaveReport> Session::Write(ByteSink sink, const SaveParams& param
   SaveReport report;
   RILL_RETURN_IF_ERROR(impl_->Finish(
       WriteSession(IdentityOf(*model_), parts.geometry, parts.content,
-                   {params.durability, params.ladder, params.ring, params.progress}, sink, &report)));
+                   {params.durability, params.ladder, params.ring, impl_->Watch(params.progress)}, sink, &report)));
   return report;
 }
 
@@ -165,7 +171,8 @@ absl::StatusOr<SaveReport> Session::Attach(FileSystem& fs, const std::string& pa
   RILL_RETURN_IF_ERROR(parts.Collect(params));
   SaveReport report;
   auto attached = AttachedSessionFile::Create(fs, path, IdentityOf(*model_), parts.geometry, parts.content,
-                                              {params.durability, params.ladder, params.ring, params.progress}, &report);
+                                              {params.durability, params.ladder, params.ring, impl_->Watch(params.progress)},
+                                              &report);
   RILL_RETURN_IF_ERROR(impl_->Finish(attached.status()));
   impl_->attached = *std::move(attached);
   impl_->stable_prefix = length();
@@ -177,7 +184,7 @@ absl::StatusOr<SaveReport> Session::Impl::Flush(const SaveParams& params) {
   FileParts parts(*this);
   RILL_RETURN_IF_ERROR(parts.Collect(params));
   absl::StatusOr<SaveReport> report = attached->Flush(
-      parts.content, {params.durability, stable_prefix, params.ladder, params.ring, params.progress});
+      parts.content, {params.durability, stable_prefix, params.ladder, params.ring, Watch(params.progress)});
   if (report.ok()) stable_prefix = session.length();
   return report;
 }
@@ -360,13 +367,17 @@ absl::StatusOr<SaveReport> Session::Hibernate(FileSystem& fs, const std::string&
   RILL_RETURN_IF_ERROR(call.status());
   Impl& impl = *impl_;
   SaveReport report;
-  if (path.empty()) {
-    RILL_ASSIGN_OR_RETURN(report, impl.Flush({Durability::kFull, true, true, {}}));
-  } else {
+  const auto lie_down = [&]() -> absl::Status {
+    if (path.empty()) {
+      RILL_ASSIGN_OR_RETURN(report, impl.Flush({Durability::kFull, true, true, {}}));
+      return absl::OkStatus();
+    }
     Impl::FileParts parts(impl);
     RILL_RETURN_IF_ERROR(parts.Collect({}));
-    RILL_RETURN_IF_ERROR(SaveSessionFile(fs, path, IdentityOf(*model_), parts.geometry, parts.content, {}, &report));
-  }
+    return SaveSessionFile(fs, path, IdentityOf(*model_), parts.geometry, parts.content,
+                           {Durability::kFull, true, true, impl.Watch({})}, &report);
+  };
+  RILL_RETURN_IF_ERROR(impl.Finish(lie_down()));
   impl.bed = &fs;
   impl.bed_path = path.empty() ? impl.attached->path() : path;
   impl.asleep.store(true);

@@ -81,6 +81,7 @@ struct Session::Impl {
   // sdk/persist.cc
   struct FileParts;
   absl::StatusOr<SaveReport> Flush(const SaveParams& params);
+  FileProgress Watch(const AppendProgress& progress) const;  // and the gate; borrows it
   absl::Status LoadFrom(const std::shared_ptr<const SessionFile>& file);
   absl::Status LoadLadder(const SessionFile& file);
   absl::StatusOr<std::vector<BlockRef>> LoadPages(const SessionFile& file);

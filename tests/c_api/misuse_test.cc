@@ -907,6 +907,27 @@ TEST(MisuseTest, ReentryIsRefusedAndHarmless) {
                 nullptr),
             RILL_OK);
   EXPECT_EQ(rill_session_length(open.session), 23u);
+  static const auto progress = [](void* ud, uint64_t, uint64_t) -> int32_t {
+    return inside(ud), 0;
+  };
+  std::vector<int32_t> other = ids;
+  other[0] = 7;  // as it begins; then it is another
+  other[5] = 5;
+  EXPECT_EQ(rill_session_sync(open.session, other.data(), 15, progress, open.session, nullptr),
+            RILL_OK);
+  const std::string path = ScratchPath();
+  auto save = Init<rill_save_params>();
+  save.progress = progress;
+  save.progress_ud = open.session;
+  EXPECT_EQ(rill_session_attach(open.session, path.data(), path.size(), &save, nullptr), RILL_OK);
+  EXPECT_EQ(rill_session_step(open.session, 4), RILL_OK);
+  EXPECT_EQ(rill_session_flush(open.session, &save, nullptr), RILL_OK);
+  EXPECT_EQ(rill_session_write(
+                open.session, &save,
+                [](void* ud, const void*, size_t) -> int32_t { return inside(ud), 0; },
+                open.session, nullptr),
+            RILL_OK);
+  EXPECT_EQ(rill_session_length(open.session), 16u);
 }
 
 TEST(MisuseTest, CancelFromACallback) {
@@ -922,6 +943,28 @@ TEST(MisuseTest, CancelFromACallback) {
             RILL_E_CANCELLED);
   EXPECT_LT(rill_session_length(open.session), 200u);
   EXPECT_EQ(rill_session_step(open.session, 1), RILL_OK) << "later calls are not cancelled";
+}
+
+TEST(MisuseTest, CancelEndsASaveAndTheFileStays) {
+  const Opened open;
+  Feed(open.session, 200);
+  const std::string path = ScratchPath();
+  ASSERT_EQ(rill_session_attach(open.session, path.data(), path.size(), nullptr, nullptr), RILL_OK);
+  const std::string before = ReadFile(path);
+  Feed(open.session, 3);
+  auto params = Init<rill_save_params>();
+  params.progress = [](void* ud, uint64_t, uint64_t) -> int32_t {
+    EXPECT_EQ(rill_session_cancel(static_cast<rill_session*>(ud)), RILL_OK);
+    return 0;
+  };
+  params.progress_ud = open.session;
+  EXPECT_EQ(rill_session_save(open.session, path.data(), path.size(), &params, nullptr),
+            RILL_E_CANCELLED);
+  EXPECT_EQ(rill_session_flush(open.session, &params, nullptr), RILL_E_CANCELLED);
+  EXPECT_EQ(ReadFile(path), before);
+  auto report = Init<rill_save_report>();
+  EXPECT_EQ(rill_session_flush(open.session, nullptr, &report), RILL_OK) << LastError();
+  EXPECT_EQ(report.new_tokens, 3u);
 }
 
 // Holds a session inside a call on another thread until it is let go, or cancelled.

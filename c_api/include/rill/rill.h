@@ -26,7 +26,8 @@
  *     from any thread answer RILL_E_REENTRANT for the session that is calling back. A callback
  *     must not throw.
  *  8. A session call that fails or is cancelled leaves the session at its last committed token:
- *     there is no poisoned state. Only RILL_E_DEVICE_LOST is for ever.
+ *     there is no poisoned state. Only RILL_E_DEVICE_LOST is for ever. A session that sleeps is
+ *     woken by the call that needs it.
  *  9. No call prints, exits, reads an environment variable, installs a signal handler, or changes
  *     locale, rounding mode or the current directory. Nothing is downloaded.
  *
@@ -335,9 +336,9 @@ RILL_API rill_status rill_session_step(rill_session *session, int32_t id);
 RILL_API rill_status rill_session_reset(rill_session *session);
 
 /* Ends the call that is running on the session with RILL_E_CANCELLED: within one layer of a
- * prefill, within one token of a generation. When none is running, it ends the next call of the
- * generation that is open, or does nothing: later calls are not its business. Any thread, also a
- * callback. RILL_E_ARG, RILL_E_CLOSED. */
+ * prefill, one token of a generation, one write of a file. When none is running, it ends the next
+ * call of the generation that is open, or does nothing: later calls are not its business. Any
+ * thread, also a callback. RILL_E_ARG, RILL_E_CLOSED. */
 RILL_API rill_status rill_session_cancel(rill_session *session);
 
 /* Logits after the last token: *n = vocab_size floats in host memory, the session's, valid until
@@ -409,8 +410,8 @@ RILL_API rill_status rill_session_rewind(rill_session *session, uint64_t positio
 
 /* Keeps a checkpoint of this position, so that coming back costs one copy, until
  * rill_session_unmark with that tag, a reset, or a rewind below it. A position has one mark, the
- * last; several positions may have one tag. RILL_E_STATE: nothing was fed yet. RILL_E_BUDGET: ladder_slots leaves no place for one
- * more. RILL_E_BUSY, RILL_E_REENTRANT. */
+ * last; several positions may have one tag. RILL_E_STATE: nothing was fed yet. RILL_E_BUDGET:
+ * ladder_slots leaves no place for one more. RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_mark(rill_session *session, uint64_t tag);
 
 /* From now on the marks of that tag are checkpoints like others, which the ladder may give up.
@@ -502,7 +503,7 @@ typedef struct rill_save_params {
   int32_t durability;         /* RILL_DURABILITY_* */
   uint32_t parts;             /* RILL_SAVE_*; 0: ladder and ring, with rill_session_flush neither */
   uint32_t reserved;          /* zero */
-  rill_progress_fn progress;  /* bytes; nonzero cancels: RILL_E_CANCELLED, nothing is changed */
+  rill_progress_fn progress;  /* bytes; nonzero cancels: RILL_E_CANCELLED */
   void *progress_ud;
 } rill_save_params;
 
@@ -521,9 +522,10 @@ typedef struct rill_save_report {
 } rill_save_report;
 
 /* Writes the session to a file that takes the place of what is at path in one step; an open reply
- * is saved with it. out (may be NULL). On any failure path holds what it held and the session is
- * as before. RILL_E_ARG: a parameter. RILL_E_IO: names the path, the operation and the reason.
- * RILL_E_CANCELLED, RILL_E_BUSY, RILL_E_REENTRANT. */
+ * is saved with it. out may be NULL. On any failure path holds what it held and the session is as
+ * before. RILL_E_ARG: a parameter. RILL_E_IO: names the path, the operation and the reason; when
+ * only making it durable failed, path holds the new content. RILL_E_CANCELLED: when it came too
+ * late, likewise. RILL_E_BUSY, RILL_E_REENTRANT, RILL_E_DEVICE_LOST. */
 RILL_API rill_status rill_session_save(rill_session *session, const char *path, size_t path_len,
                                        const rill_save_params *params, rill_save_report *out);
 
@@ -603,8 +605,8 @@ RILL_API rill_status rill_session_read(rill_model *model, uint64_t size, rill_re
 /* Saves to path, or flushes to the attached file when path is empty, and gives the session's
  * memory back; the handle stays. A call that needs the session wakes it first, and where that
  * fails answers as rill_session_load would, the session still asleep: give the file back and call
- * again. The file must stay as it is until then. An open generation goes on afterwards. out (may
- * be NULL). RILL_E_STATE: path is empty and it is not attached. Else errors as rill_session_save;
+ * again. The file must stay as it is until then. An open generation goes on afterwards. out may
+ * be NULL. RILL_E_STATE: path is empty and it is not attached. Else errors as rill_session_save;
  * on any failure the session is awake. */
 RILL_API rill_status rill_session_hibernate(rill_session *session, const char *path,
                                             size_t path_len, rill_save_report *out);
@@ -614,8 +616,8 @@ RILL_API rill_status rill_session_hibernate(rill_session *session, const char *p
 RILL_API rill_status rill_session_wake(rill_session *session);
 
 /* Bytes of yours that are saved with the session, at most 64 MiB: a title, who said what. Copied.
- * A fork begins with a copy, a snapshot has none. RILL_E_ARG: too many. RILL_E_BUSY,
- * RILL_E_REENTRANT. */
+ * They stay through rewind and reset; a fork begins with a copy, a snapshot has none. RILL_E_ARG:
+ * too many. RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_set_user(rill_session *session, const void *data, size_t n);
 
 /* Those bytes (convention 4). RILL_E_ARG: cap too small. RILL_E_BUSY, RILL_E_REENTRANT. */
