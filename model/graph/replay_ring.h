@@ -42,7 +42,9 @@ class ReplayRing {  // One caller at a time, its session's.
   int64_t first(int64_t position) const { return std::max(first_, position - slots_); }
   // Before a pass that records [position, position + n): whether it is committed or not, older slots are written over.
   void WillRecord(int64_t position, int64_t n) { first_ = std::max(first_, std::min(position, position + n - slots_)); }
-  void EndAt(int64_t position) { first_ = std::min(first_, position); }   // nothing from `position` on counts any more
+  // The state goes from one position to an earlier one: what lies between had taken the slots of older tokens, so those
+  // stay lost.
+  void GoBack(int64_t from, int64_t to) { first_ = std::min(first(from), to); }
   void Forget(int64_t position) { first_ = position; }   // nothing before `position` is recorded
   void Extend(int64_t first) { first_ = first; }         // the slots from there on were filled from outside
 

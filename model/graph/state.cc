@@ -119,8 +119,8 @@ absl::Status SequenceState::GoBack(int64_t position, const void* fixed) {
   if (fixed_.bytes() > 0 && fixed != fixed_.data()) {
     RILL_RETURN_IF_ERROR(device_.CopyOn(fixed_.data(), fixed, fixed_.bytes()));
   }
+  ring_.GoBack(position_, position);
   position_ = position;
-  ring_.EndAt(position);
   return absl::OkStatus();
 }
 

@@ -66,6 +66,29 @@ TEST_P(RewindTest, TheWindowNeedsNoLayers) {
   }
 }
 
+// Tokens that were taken back had written over the records of older ones: a second step back must not replay those.
+TEST_P(RewindTest, TwiceBackReplaysOnlyWhatIsStillRecorded) {
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  const std::vector<int32_t> ids = RandomIds(random, 260);
+  const std::vector<Row> rows = RowsOf(model, ids);
+  for (int i = 0; i < 150; ++i) {
+    int64_t at = random.Int(40, 260);
+    const auto session = NewSession(model, SmallWindow());
+    ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data(), at)).ok());
+    std::string way = std::to_string(at);
+    for (int step = 0; step < 4; ++step) {
+      at -= random.Int(1, 9);
+      way += " " + std::to_string(at);
+      ASSERT_TRUE(session->Rewind(at).ok());
+      ASSERT_TRUE(SameBits(LogitsOf(*session), rows[at - 1])) << way;
+      ASSERT_TRUE(session->Step(ids[at]).ok());
+      ASSERT_TRUE(SameBits(LogitsOf(*session), rows[at])) << way;
+      ++at;
+    }
+  }
+}
+
 TEST_P(RewindTest, AnotherContinuationIsNotContaminated) {
   Random random;
   const auto model = MakeModel(GetParam(), random.Bits());
