@@ -11,13 +11,21 @@ shift || true
 names=("$@")
 if [ ${#names[@]} -eq 0 ]; then names=(session_load model_load safetensors); fi
 
-if ! command -v clang++-14 > /dev/null; then
-  echo "SKIP: no clang++-14 on this machine. NOTHING WAS FUZZED."
-  exit 0
+# shellcheck source=../../.ci/packages.sh
+source "$root/.ci/packages.sh"
+need_build_packages
+need_test_packages
+need_command clang++ clang
+install_missing
+# The runtime comes with clang or, by release, in a package of its own.
+if ! echo 'extern "C" int LLVMFuzzerTestOneInput(const char*, long) { return 0; }' |
+  clang++ -fsanitize=fuzzer,address -x c++ - -o /dev/null 2> /dev/null; then
+  need_package libclang-rt-dev
+  install_missing
 fi
 
 cd "$root"
-cmake --preset fuzz -DRILL_CUDA=OFF -DRILL_BUILD_TOOLS=OFF -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 > /dev/null
+cmake --preset fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DRILL_CUDA=OFF -DRILL_BUILD_TOOLS=OFF -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 > /dev/null
 cmake --build build/fuzz --target "${names[@]/#/fuzz_}"
 for name in "${names[@]}"; do
   finds=build/fuzz-finds/$name
