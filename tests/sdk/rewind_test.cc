@@ -72,7 +72,7 @@ TEST_P(RewindTest, TwiceBackReplaysOnlyWhatIsStillRecorded) {
   const auto model = MakeModel(GetParam(), random.Bits());
   const std::vector<int32_t> ids = RandomIds(random, 260);
   const std::vector<Row> rows = RowsOf(model, ids);
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < 40; ++i) {
     int64_t at = random.Int(40, 260);
     const auto session = NewSession(model, SmallWindow());
     ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data(), at)).ok());
