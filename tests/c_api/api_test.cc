@@ -451,6 +451,7 @@ std::string Printed(Body&& body) {
   const TempDir dir;
   const std::string path = dir / "printed";
   const int file = open(path.c_str(), O_RDWR | O_CREAT, 0600);
+  fflush(nullptr);  // what is printed already goes where it was meant to
   const int out = dup(1), err = dup(2);
   dup2(file, 1);
   dup2(file, 2);

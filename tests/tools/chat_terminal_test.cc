@@ -151,6 +151,38 @@ TEST_F(ChatTerminalTest, CommandsAreObeyedAndResetForgets) {
   EXPECT_EQ(t.Wait(), 0);
 }
 
+TEST_F(ChatTerminalTest, AFailedCommandIsShownAndTheTalkGoesOn) {
+  const std::vector<std::string> args =
+      Args({"--max-tokens", "3", "--resume", dir_ / "talk.rillstate"});
+  {
+    Terminal t(args);
+    ASSERT_TRUE(t.WaitFor("> "));
+    t.Type("hello\n");
+    ASSERT_TRUE(t.WaitFor("\"event\":\"end\""));
+    t.Type("/fork\n");
+    ASSERT_TRUE(t.WaitFor("branch 2: 1 message"));
+    t.Type("/rewind\n");
+    ASSERT_TRUE(t.WaitFor("took back 1 message"));
+    t.Type("/branches\n");
+    ASSERT_TRUE(t.WaitFor("* 2  0 messages"));
+    t.Type("/branch 9\n");
+    ASSERT_TRUE(t.WaitFor("no branch 9"));
+    t.Type("/load /nowhere/x\n");
+    ASSERT_TRUE(t.WaitFor("/nowhere/x"));
+    t.Type("/branch 1\n");
+    ASSERT_TRUE(t.WaitFor("branch 1: 1 message"));
+    t.Type("again\n");
+    ASSERT_TRUE(t.WaitFor("\"event\":\"end\""));
+    t.Type(kCtrlD);
+    EXPECT_EQ(t.Wait(), 0);
+  }
+  Terminal t(args);
+  ASSERT_TRUE(t.WaitFor("talk.rillstate: 2 messages"));
+  ASSERT_TRUE(t.WaitFor("> "));
+  t.Type("/quit\n");
+  EXPECT_EQ(t.Wait(), 0);
+}
+
 TEST_F(ChatTerminalTest, SeveralLinesAreOneMessage) {
   Terminal t(Args({"--max-tokens", "1"}));
   ASSERT_TRUE(t.WaitFor("> "));
