@@ -214,12 +214,42 @@ TEST(SessionFileRoundTripTest, ContentsThatCannotBeAreRefusedBeforeAnythingIsWri
   refused(bad, absl::StatusCode::kResourceExhausted, "user blob is 67108865, at most 67108864");
 }
 
+TEST(SessionFileRoundTripTest, TextsOfTheIdentityArePrintableAndFitTheirFields) {
+  FakeTimeline timeline(SmallGeometry());
+  const auto save = [&](const SessionIdentity& identity, SessionIdentity* read) {
+    MemoryFileSystem fs;
+    const absl::Status status =
+        SaveSessionFile(fs, kPath, identity, SmallGeometry(), timeline.Content());
+    if (!status.ok()) return status;
+    const auto file = SessionFile::Open(fs, kPath);
+    if (file.ok()) *read = (*file)->identity();
+    return file.status();
+  };
+  SessionIdentity identity = SomeIdentity(), read;
+  identity.quantization = std::string(62, ' ') + "~";
+  identity.state_layout = "";
+  identity.numerics = std::string(127, 'n');
+  ASSERT_TRUE(save(identity, &read).ok());
+  EXPECT_EQ(read, identity);
+  for (const std::string& bad : {std::string(64, 'q'), std::string("tab\t"), std::string("\x7f"),
+                                 std::string("\0", 1), std::string("\xc3\xa4")}) {
+    identity = SomeIdentity();
+    identity.quantization = bad;
+    EXPECT_TRUE(absl::IsInvalidArgument(save(identity, &read)));
+    EXPECT_TRUE(Says(save(identity, &read), "quantization has"));
+  }
+}
+
 TEST(SessionFileRoundTripTest, ASourceThatChangesItsMindIsNoticed) {
   class Fickle : public FakeTimeline {
    public:
     using FakeTimeline::FakeTimeline;
     absl::StatusOr<const std::byte*> Page(uint64_t index) override {
-      if (++calls_ == 9) Rewind(3);
+      if (++calls_ == 9) {
+        Rewind(30);
+        Append(16);
+        Append(0);
+      }
       return FakeTimeline::Page(index);
     }
 

@@ -97,6 +97,7 @@ std::vector<float> FakeTimeline::Logits(uint64_t position) const {
 }
 
 absl::StatusOr<const std::byte*> FakeTimeline::Page(uint64_t index) {
+  if (index * geometry_.page_tokens >= position()) return absl::OutOfRangeError("no such page");
   page_.assign(geometry_.page_bytes, std::byte{0});
   const size_t row = geometry_.page_bytes / geometry_.page_tokens;
   for (uint64_t i = 0; i < geometry_.page_tokens; ++i) {
@@ -107,6 +108,7 @@ absl::StatusOr<const std::byte*> FakeTimeline::Page(uint64_t index) {
 }
 
 absl::StatusOr<const std::byte*> FakeTimeline::Rung(size_t index) {
+  if (index >= marks_.size()) return absl::OutOfRangeError("no such rung");
   staged_ = Fixed(marks_[index]);
   return staged_.data();
 }
