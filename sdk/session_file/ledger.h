@@ -1,6 +1,7 @@
 // sdk/session_file/ledger.h — the tokens of a timeline, and the SHA-256 of any prefix of them.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <vector>
 
