@@ -9,6 +9,7 @@
 #include "sdk/tools/bench.h"
 #include "sdk/tools/bench_sessions.h"
 #include "sdk/tools/load_model.h"
+#include "sdk/tools/measure.h"
 
 namespace {
 
@@ -21,6 +22,8 @@ struct Arguments {
   bool json = false;
   rill::tools::BenchOptions bench;
   rill::tools::SessionsOptions sessions;
+  rill::tools::ProcessorClock processor_clock;
+  bool processor_time = false;
 };
 
 void DeclareModel(CLI::App& app, Arguments& args) {
@@ -89,6 +92,8 @@ void DeclareSessions(CLI::App& app, Arguments& args) {
                  "Seconds; a longer prefill is projected from that rate instead")
       ->check(CLI::Range(0.0, 1e9))
       ->capture_default_str();
+  app.add_flag("--processor-time", args.processor_time,
+               "Count the processor's seconds: for a machine that others use, with --threads 1");
   app.add_option("--scratch", o.scratch,
                  "Folder for session files, 3.5 GB at 131072 tokens; default: the temporary one");
 }
@@ -122,6 +127,7 @@ absl::Status RunBench(Arguments& args, std::shared_ptr<const rill::Model> model)
 absl::Status RunSessions(Arguments& args, std::shared_ptr<const rill::Model> model) {
   std::sort(args.sessions.contexts.begin(), args.sessions.contexts.end());
   args.sessions.seed = args.bench.seed;
+  if (args.processor_time) args.sessions.clock = &args.processor_clock;
   auto result = rill::tools::MeasureSessions(std::move(model), args.sessions);
   if (!result.ok()) return result.status();
   result->model = NameOfModel(args);

@@ -35,7 +35,7 @@ absl::StatusOr<double> EmptyRate(std::shared_ptr<const Model> model, const Sessi
     RILL_RETURN_IF_ERROR(session->Append(all.subspan(0, static_cast<size_t>(n)), StopOnInterrupt));
     return model->device().Synchronize();
   };
-  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(work));
+  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options.clock, work));
   return seconds / static_cast<double>(n);
 }
 
@@ -56,6 +56,7 @@ absl::StatusOr<SessionsResult> MeasureSessions(std::shared_ptr<const Model> mode
   result.device = absl::StrCat(device.name, ": ", device.description);
   result.processor = ProcessorName();
   result.threads = device.n_threads;
+  result.processor_time = options.clock != Clock::Steady();
   result.weight_bytes = model->weight_bytes();
   result.full_shape = IsFullShape(model->config());
   RILL_ASSIGN_OR_RETURN(const ScratchFolder folder, ScratchFolder::Create(options.scratch));

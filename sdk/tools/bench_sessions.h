@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "kernels/base/clock.h"
 #include "model/model.h"
 #include "sdk/session.h"
 #include "sdk/tools/spread.h"
@@ -25,6 +26,7 @@ struct SessionsOptions {
   double limit_seconds = 120;  // prefills that would take longer are projected from that rate
   std::string scratch;         // folder for session files; empty: the system's
   uint64_t seed = 1;
+  Clock* clock = Clock::Steady();  // borrowed
 };
 
 // Times are seconds, sizes bytes.
@@ -92,6 +94,7 @@ struct SessionsResult {
   std::string model, recipe, device, processor;
   int threads = 0;
   uint64_t weight_bytes = 0;
+  bool processor_time = false;           // seconds are the processor's, not the clock's
   bool full_shape = false;               // of the 48B model, which the goals in bytes are for
   double prefill_seconds_per_token = 0;  // of an empty session
   int64_t real_tokens = 0;               // prefilled for the synthetic contexts

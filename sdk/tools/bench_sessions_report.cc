@@ -210,6 +210,7 @@ std::string SessionsText(const SessionsResult& result) {
       "prefill of an empty session %.2f tok/s\n",
       result.model, result.recipe, Bytes(result.weight_bytes), result.device, result.processor,
       result.threads, result.real_tokens, 1 / result.prefill_seconds_per_token);
+  if (result.processor_time) text += "times are the processor's: waits for disks are not in them\n";
   for (const SessionsPoint& p : result.points) {
     absl::StrAppend(&text, "\ncontext of ", p.context, " tokens\n", FirstTokenText(p), FileText(p),
                     FlushText(p, result.full_shape), ForkText(p, result.full_shape), RewindText(p),
@@ -225,6 +226,7 @@ std::string SessionsJson(const SessionsResult& result) {
             {"processor", result.processor},
             {"threads", result.threads},
             {"weight_bytes", result.weight_bytes},
+            {"processor_time", result.processor_time},
             {"real_tokens", result.real_tokens},
             {"empty_prefill_seconds_per_token", result.prefill_seconds_per_token},
             {"points", Json::array()}};

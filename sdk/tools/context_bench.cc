@@ -100,8 +100,9 @@ absl::Status ContextBench::MeasureLoad(bool lazy, bool from_disk, Spread* load,
       RILL_ASSIGN_OR_RETURN(session, Load(file_, lazy));
       return device_.Synchronize();
     };
-    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(work));
-    RILL_ASSIGN_OR_RETURN(const double turn, SecondsOf([&] { return Turn(*session); }));
+    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, work));
+    RILL_ASSIGN_OR_RETURN(const double turn,
+                          SecondsOf(*options_.clock, [&] { return Turn(*session); }));
     loads.push_back(seconds);
     firsts.push_back(seconds + turn);
     point_.memory = {session->plan().total(), account.now(), account.peak(),
@@ -121,7 +122,7 @@ absl::Status ContextBench::MeasureWarm() {
   RILL_RETURN_IF_ERROR(MeasureTurns(*session));
   Say("rate of prefill");
   const auto probe = [&] { return Append(*session, options_.probe_tokens); };
-  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(probe));
+  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, probe));
   point_.prefill_seconds_per_token = seconds / static_cast<double>(options_.probe_tokens);
   return absl::OkStatus();
 }
@@ -138,10 +139,11 @@ absl::Status ContextBench::MeasureTurns(Session& session) {
     return device_.Synchronize();
   };
   for (int i = 0; i <= options_.repetitions; ++i) {
-    RILL_ASSIGN_OR_RETURN(const double taken, SecondsOf(take));
-    RILL_ASSIGN_OR_RETURN(const double turn, SecondsOf([&] { return Turn(session); }));
+    RILL_ASSIGN_OR_RETURN(const double taken, SecondsOf(*options_.clock, take));
+    RILL_ASSIGN_OR_RETURN(const double turn,
+                          SecondsOf(*options_.clock, [&] { return Turn(session); }));
     if (i == options_.repetitions) RILL_RETURN_IF_ERROR(MeasureForks(session));
-    RILL_ASSIGN_OR_RETURN(const double back, SecondsOf(restore));
+    RILL_ASSIGN_OR_RETURN(const double back, SecondsOf(*options_.clock, restore));
     if (i == 0) continue;  // found its memory cold
     snapshots.push_back(taken);
     turns.push_back(turn);
@@ -171,7 +173,7 @@ absl::Status ContextBench::MeasureFork(Session& session, std::vector<double>* se
     RILL_ASSIGN_OR_RETURN(fork, session.Fork());
     return absl::OkStatus();
   };
-  RILL_ASSIGN_OR_RETURN(const double taken, SecondsOf(work));
+  RILL_ASSIGN_OR_RETURN(const double taken, SecondsOf(*options_.clock, work));
   cost.reserved = account.now();
   cost.resident = std::max(cost.resident, Growth(before, AnonymousBytes()));
   RILL_RETURN_IF_ERROR(fork->Step(synthetic_.Id(fork->length())));
@@ -196,7 +198,7 @@ absl::Status ContextBench::MeasureCold(double empty_seconds_per_token) {
     RILL_RETURN_IF_ERROR(Append(*session, point_.context));
     return Turn(*session);
   };
-  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(work));
+  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, work));
   cold = {{seconds, seconds, seconds}, false};
   return absl::OkStatus();
 }

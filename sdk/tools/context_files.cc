@@ -27,7 +27,7 @@ absl::Status ContextBench::MeasureSave() {
     return absl::OkStatus();
   };
   for (int i = 0; i < options_.repetitions; ++i) {
-    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(work));
+    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, work));
     saves.push_back(seconds);
   }
   point_.save = SpreadOf(std::move(saves));
@@ -68,7 +68,7 @@ absl::StatusOr<double> ContextBench::MeasureRewind(Session& session, RewindPoint
     RILL_RETURN_IF_ERROR(session.Rewind(to, StopOnInterrupt).status());
     return device_.Synchronize();
   };
-  return SecondsOf(work);
+  return SecondsOf(*options_.clock, work);
 }
 
 // The attached session of one file goes on to where the session of a longer file stands.
@@ -98,7 +98,7 @@ absl::StatusOr<Spread> ContextBench::MeasureFlush(Session& session, Durability d
   };
   for (int i = 0; i < options_.repetitions; ++i) {
     RILL_RETURN_IF_ERROR(session.Restore(after));
-    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(work));
+    RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, work));
     flushes.push_back(seconds);
     RILL_RETURN_IF_ERROR(session.Restore(before));
     RILL_RETURN_IF_ERROR(session.Flush({Durability::kData, false, false, {}}).status());

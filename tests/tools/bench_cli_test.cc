@@ -134,13 +134,14 @@ TEST_F(BenchCliTest, RewindsSayWhatTheyCost) {
 }
 
 TEST_F(BenchCliTest, WhatWouldTakeTooLongIsProjected) {
-  const auto r =
-      RunTool("rill-bench", {"sessions", "--model", model_, "--context", "500", "--repetitions",
-                             "1", "--probe-tokens", "8", "--cold-limit", "0", "--json"});
+  const auto r = RunTool(
+      "rill-bench", {"sessions", "--model", model_, "--context", "500", "--repetitions", "1",
+                     "--probe-tokens", "8", "--cold-limit", "0", "--processor-time", "--json"});
   ASSERT_EQ(r.exit_code, 0) << r.err;
   const auto json = nlohmann::json::parse(r.out, nullptr, false);
   ASSERT_FALSE(json.is_discarded()) << r.out;
   const auto& point = json["points"][0];
+  EXPECT_EQ(json["processor_time"], true);
   const auto& cold = point["first_token"]["cold"];
   EXPECT_EQ(cold["projected"], true);
   const double empty = json["empty_prefill_seconds_per_token"];
