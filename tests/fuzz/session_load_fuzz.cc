@@ -8,10 +8,10 @@
 #include "sdk/session_file/attached.h"
 #include "sdk/session_file/tools.h"
 #include "tests/fuzz/fuzz.h"
-#include "tests/support/session_repair.h"
 #include "tests/support/buffer_fs.h"
 #include "tests/support/fake_timeline.h"
 #include "tests/support/memory_fs.h"
+#include "tests/support/session_repair.h"
 
 namespace rill {
 namespace {
