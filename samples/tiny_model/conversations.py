@@ -1,16 +1,15 @@
 """Makes conversations: dictionary questions, small tasks, and facts that are told early and asked for much later.
 
-Everything is drawn from one `random.Random`, so a seed fixes the text. `Maker.document` returns token ids and loss
-weights for training; `Maker.recall` returns one held-out conversation for evaluation.
+Everything is drawn from one `random.Random`, so a seed fixes the text. `Maker.document` returns token ids and what
+each is worth for training; `Maker.recall` returns one held-out conversation.
 """
-import bisect
-import itertools
 import zlib
 
 import phrases as ph
 
-USER_WEIGHT = 0.1       # the user's words are not the model's to produce, but they teach it English
-RECALL_WEIGHT = 2.0     # few tokens, and the point of the model
+# What a token is: a user's, the model's, a repeated one of a drill, or (VALUE + age) one of a value that was mentioned
+# `age` tokens ago.
+USER, ANSWER, DRILL, VALUE = 1, 2, 3, 4
 
 
 def reserved(value):
@@ -25,16 +24,6 @@ def article(word):
     return ("an " if vowel else "a ") + word
 
 
-def lower_first(text):
-    """Lowers the first letter when the first word is an ordinary one."""
-    first = text.split(" ")[0].rstrip(".,'s")
-    ordinary = {"My", "The", "We", "Our", "Everyone", "Meet", "To", "Use", "You", "People", "Please", "By", "What",
-                "They", "There", "On", "Where", "When", "Which", "Who", "Do", "Tell", "Can", "How", "In", "At", "Say",
-                "Name", "Read", "Could", "Remind", "These", "Be", "Just", "Come", "For", "Here", "Somebody", "Nothing"}
-    return text[0].lower() + text[1:] if first in ordinary or text.startswith(("What's", "I've")) and first != "I" \
-        else text
-
-
 def meaning(entry):
     """The one sentence that answers what a word means."""
     word, pos, text = entry["word"], entry["pos"], entry["def"]
@@ -44,12 +33,12 @@ def meaning(entry):
         if counted and first not in ("a", "an", "the", "any", "one", "either", "all", "small", "large") \
                 and first.endswith("s") and not first.endswith("ss"):
             counted = False                                         # "plants having ..."
-        if text.startswith(("a ", "an ")) or counted:
+        if counted:
             start = article(word)
             if first not in ("a", "an", "the", "any", "one", "either", "something", "someone", "all", "that"):
                 text = article(text)
             return f"{start[0].upper()}{start[1:]} is {text}."
-        if text.startswith(("the ", "any ", "one ", "something ", "someone ")):
+        if text.startswith(("a ", "an ", "the ", "any ", "one ", "something ", "someone ")):
             return f"{word[0].upper()}{word[1:]} is {text}."
     if pos == "v":
         return f"To {word} is to {text}."
@@ -59,264 +48,140 @@ def meaning(entry):
 class Maker:
     """Draws conversations from a random source. Not thread-safe; make one a process."""
 
-    def __init__(self, dictionary, cities, tokenizer, rng, heldout=False):
+    def __init__(self, data, tokenizer, rng, heldout=False):
         self.rng, self.tok, self.heldout = rng, tokenizer, heldout
-        self.entries = dictionary
-        self.sums = list(itertools.accumulate(e["weight"] for e in dictionary))
-        self.nouns = [e for e in dictionary if e["pos"] == "n" and e["kind"]]
-        self.with_example = [e for e in dictionary if e["examples"]]
-        self.example_sums = list(itertools.accumulate(e["weight"] for e in self.with_example))
-        plain = [e["word"] for e in dictionary if e["pos"] == "n" and " " not in e["word"] and len(e["word"]) < 10]
-        self.name_words = [w.capitalize() for w in plain[:6000]]
-        self.sortable = [e["word"] for e in dictionary[:6000] if " " not in e["word"] and len(e["word"]) < 9]
-        self.extra_keys = [e["word"] for e in dictionary if e["field"] in ("animal", "artifact") and e["main"]
-                           and " " not in e["word"] and len(e["word"]) < 10][:900]
-        self.cities = cities
-        self.sentences = [x for e in dictionary for x in e["examples"]]
+        self.entries, self.unknown, self.cities = data["known"], data["unknown"], data["cities"]
+        self.words = [e["word"] for e in self.entries]
+        self.short = [w for w in self.words if len(w) < 8]
+        self.name_words = data["names"]
         self._cache = {}
 
-    # ---- values -------------------------------------------------------------------------------------------------
-
-    def _pick(self, make):
-        """Draws values until one belongs to this side of the held-out split."""
-        for _ in range(1000):
-            value = make()
-            if reserved(value) == self.heldout:
-                return value
-        raise ValueError("no value on this side of the split")
+    # ---- facts --------------------------------------------------------------------------------------------------
 
     def invented(self):
-        """A name no one has: two or three syllables."""
+        """A name no one has: one to three syllables."""
         start, middle, end = ph.SYLLABLES
         c, r = self.rng.choice, self.rng.random()
         name = "".join(c(start) + c(middle) for _ in range(1 if r < 0.35 else 2)) + c(end)
-        if r > 0.9:
-            name = c("aeiou") + name
         name = name + c(["", "a", "o", "y", "en", "el", "is"]) if len(name) < 6 else name
         return name.capitalize() if len(name) > 2 else (name + c(start) + "a").capitalize()
 
     def _name(self):
-        r = self.rng.random()
-        if r < 0.5:
-            return self.invented()
-        if r < 0.74:
-            return self.rng.choice(self.name_words)
-        if r < 0.86:
-            return self.rng.choice(ph.GIVEN_NAMES)
-        first = self.rng.choice(self.name_words) if r < 0.93 else self.invented()
-        return f"{first} {self.rng.choice(self.name_words) if r < 0.9 else self.invented()}"
+        return self.invented() if self.rng.random() < 0.7 else self.rng.choice(self.name_words)
 
-    def _digits(self, low, high):
-        n = self.rng.randint(low, high)
-        return str(self.rng.randint(1, 9)) + "".join(str(self.rng.randint(0, 9)) for _ in range(n - 1))
-
-    def _code(self):
-        r = self.rng.random()
-        if r < 0.6:
-            return self._digits(3, 6)
-        letters = "".join(self.rng.choice("ABCDEFGHJKLMNPRSTUVWXYZ") for _ in range(self.rng.randint(1, 2)))
-        return letters + self.rng.choice(["", "-", " "]) + self._digits(2, 4)
-
-    def _time(self):
-        hour, minute = self.rng.randint(1, 12), self.rng.randint(0, 59)
-        if self.rng.random() < 0.3:
-            return f"{self.rng.choice(['half past', 'a quarter past', 'a quarter to'])} " + self.rng.choice(
-                "one two three four five six seven eight nine ten eleven".split())
-        minute = minute if self.rng.random() < 0.6 else minute // 15 * 15
-        return f"{hour}:{minute:02d}" + self.rng.choice(["", "", " in the morning", " in the evening"])
-
-    def _city(self):
-        return self.rng.choice(self.cities) if self.rng.random() < 0.5 else self.invented()
-
-    def person(self):
-        """Somebody's name, given or invented."""
-        return self.rng.choice(ph.GIVEN_NAMES) if self.rng.random() < 0.6 else self.invented()
+    def _draw(self, kind):
+        c = self.rng.choice
+        if kind == "lives":
+            return c(self.cities) if self.rng.random() < 0.6 else self.invented()
+        if kind == "code":
+            return str(self.rng.randint(100, 99999))
+        return c(ph.SHADES) + c(ph.COLORS) if kind == "color" else self._name()
 
     def value(self, kind):
-        """A value for a fact of this kind."""
-        c = self.rng.choice
-        return self._pick({
-            "name": self._name, "me": self._name, "lives": self._city, "code": self._code, "time": self._time,
-            "job": lambda: c(ph.JOBS) if self.rng.random() < 0.7 else c(["bird", "piano", "shoe", "clock", "boat",
-                                                                        "cheese", "glass"]) + " " + c(ph.JOBS),
-            "likes": lambda: c(["", "", "fresh ", "cold ", "warm "]) + c(ph.FOODS) if self.rng.random() < 0.6
-            else c(ph.HOBBIES) + c(["", " and " + c(ph.HOBBIES)]),
-            "place": lambda: f"{c(ph.WHERE)} the {c(ph.SPOT_ADJ)}{c(ph.SPOTS)}",
-            "color": lambda: c(ph.SHADES) + c(ph.COLORS) if self.rng.random() < 0.8
-            else c(ph.COLORS) + " and " + c(ph.COLORS),
-            "number": lambda: self._digits(1, 5), "price": lambda: self._digits(1, 4),
-            "date": lambda: f"{c(ph.MONTHS)} {self.rng.randint(1, 28)}",
-            "word": lambda: c(self.sortable) if self.rng.random() < 0.5 else self._name(),
-            "list": lambda: "{}, {} and {}".format(*self.rng.sample(ph.FOODS + ph.THINGS, 3)),
-        }[kind])
+        """A value for a fact of this kind, from this side of the held-out split."""
+        while reserved(value := self._draw(kind)) != self.heldout:
+            pass
+        return value
 
-    def key(self, kind):
-        """What a fact of this kind is about."""
-        c = self.rng.choice
-        if kind == "name" and self.rng.random() < 0.25:
-            return c(self.extra_keys)
-        if kind == "place" and self.rng.random() < 0.2:
-            return c(self.extra_keys)
-        lists = {"name": ph.NAMED, "code": ph.CODED, "time": ph.EVENTS, "place": ph.THINGS, "color": ph.PAINTED,
-                 "number": ph.NUMBERED, "price": ph.THINGS + ph.PAINTED, "date": ph.DATED, "word": ph.WORDS,
-                 "list": ph.LISTS}
-        return c(lists[kind]) if kind in lists else "" if kind == "me" else self.person()
+    KEYS = {"name": ph.NAMED, "lives": ph.GIVEN_NAMES, "code": ph.CODED, "color": ph.PAINTED, "me": [""]}
+    KINDS = ["name"] * 9 + ["lives"] * 4 + ["code"] * 4 + ["color"] + ["me"]
 
-    KINDS = ["name"] * 9 + ["me"] * 2 + ["lives"] * 3 + ["job"] * 2 + ["likes"] * 2 + ["code"] * 4 + ["time"] * 3 + \
-        ["place"] * 3 + ["color"] * 2 + ["number"] * 3 + ["price"] * 2 + ["date"] * 2 + ["word"] * 3 + ["list"]
-
-    def fact(self, used):
+    def fact(self, used, kinds=None):
         """A new fact (kind, key, value) whose kind and key are not in `used`; adds them."""
         while True:
-            kind = self.rng.choice(self.KINDS)
-            key = self.key(kind)
+            kind = self.rng.choice(kinds or self.KINDS)
+            key = self.rng.choice(self.KEYS[kind])
             if (kind, key) not in used:
                 used.add((kind, key))
                 return kind, key, self.value(kind)
 
-    def _fill(self, form, fact):
-        kind, key, value = fact
-        text = form.replace("{k}", key).replace("{p}", key).replace("{v}", value)
-        for word in (key, value):
-            if word and word[0] in "aeiou":
-                text = text.replace(f" a {word}", f" an {word}")
-        return text[0].upper() + text[1:]
-
     def _framed(self, frames, text):
-        frame = self.rng.choice(frames[self.heldout])
-        return frame.replace("{t}", text if frame.startswith("{t}") or frame[-5:-3] in (". ", "! ", "? ")
-                             else lower_first(text))
+        frame = self.rng.choice(frames)
+        lower = text if text.split()[0] in ph.GIVEN_NAMES or text.startswith("I ") else text[0].lower() + text[1:]
+        return frame.replace("{t}", text).replace("{l}", lower)
 
     def tell(self, *facts):
         """The user's words for one fact or several."""
-        told = [self._fill(self.rng.choice(ph.FACTS[f[0]][self.heldout]), f) for f in facts]
+        told = [self.rng.choice(ph.FACTS[kind][0]).replace("{k}", key).replace("{v}", value)
+                for kind, key, value in facts]
         return self._framed(ph.TELL_FRAMES, " ".join(told))
 
     def ask(self, fact):
         """The user's question about a fact."""
-        return self._framed(ph.ASK_FRAMES, self._fill(self.rng.choice(ph.FACTS[fact[0]][2 + self.heldout]), fact))
+        return self._framed(ph.ASK_FRAMES, self.rng.choice(ph.FACTS[fact[0]][1]).replace("{k}", fact[1]))
 
     def answer(self, fact):
-        """The right answer to `ask`."""
-        return self._fill(ph.FACTS[fact[0]][4], fact)
+        """The right answer to `ask`, before the value and from it on."""
+        return ph.FACTS[fact[0]][2].replace("{k}", fact[1]), f" {fact[2]}."
 
     # ---- turns without memory -----------------------------------------------------------------------------------
 
-    def entry(self):
-        """A dictionary entry, common words more often."""
-        return self.entries[bisect.bisect(self.sums, self.rng.random() * self.sums[-1])]
-
     def define(self):
-        """What does a word mean? Sometimes followed by a question about the same word."""
-        e, c = self.entry(), self.rng.choice
-        form = c(ph.DEFINE[e["pos"]]) if not e["main"] or self.rng.random() < 0.55 else c(ph.DEFINE_ANY)
-        turns = [(form.format(w=e["word"], a=article(e["word"])), meaning(e))]
-        r = self.rng.random()
-        if r < 0.10 and e["examples"]:
-            turns.append((c(ph.EXAMPLE_IT), e["examples"][0]))
-        elif r < 0.16:
-            turns.append(self.kind_of(e))
-        elif r < 0.22:
-            turns.append(self.synonym(e))
-        elif r < 0.25:
-            turns.append(self.spell(e["word"]))
-        return [t for t in turns if t]
+        """What does a word mean?"""
+        if self.rng.random() < 0.08:
+            return self.refuse()
+        e = self.rng.choice(self.entries)
+        return self.question(e), meaning(e)
 
-    def synonym(self, e=None):
-        """Another word for a word."""
-        e = e or self.entry()
-        if e["synonyms"] and e["main"]:
-            return (self.rng.choice(ph.SYNONYM).format(w=e["word"]),
-                    f"Another word for {e['word']} is {e['synonyms'][0]}.")
+    def question(self, entry):
+        """Asks for the meaning of a word."""
+        forms = ph.DEFINE[entry["pos"]] if self.rng.random() < 0.6 else ph.DEFINE_ANY
+        return self.rng.choice(forms).format(w=entry["word"], a=article(entry["word"]))
 
-    def kind_of(self, e=None):
-        """What kind of thing is it, and is it a kind of something?"""
-        e = e or self.rng.choice(self.nouns)
-        if e["pos"] != "n" or not e["kind"]:
-            return None
-        a, right = article(e["word"]), f"{article(e['word'])} is a kind of {e['kind']}."
-        r = self.rng.random()
-        if r < 0.4:
-            return self.rng.choice(ph.KIND).format(a=a, A=a[0].upper() + a[1:]), right[0].upper() + right[1:]
-        kind = e["kind"] if r < 0.7 else self.rng.choice(self.nouns)["kind"]
-        yes = kind == e["kind"]
-        return (self.rng.choice(ph.IS_KIND).format(a=a, k=kind, ak=article(kind)), ("Yes, " if yes else "No, ") + right)
+    def refuse(self):
+        """A word the model was not taught."""
+        word = self.rng.choice(self.unknown)
+        return self.rng.choice(ph.DEFINE["n"] + ph.DEFINE_ANY).format(w=word, a=article(word)), ph.UNKNOWN
 
-    def example(self):
-        """Use a word in a sentence."""
-        e = self.with_example[bisect.bisect(self.example_sums, self.rng.random() * self.example_sums[-1])]
-        return self.rng.choice(ph.EXAMPLE).format(w=e["word"]), e["examples"][0]
-
-    def reverse(self):
-        """Which word has this meaning?"""
-        e = self.entry()
-        return self.rng.choice(ph.REVERSE).format(d=e["def"]), f"{e['word'][0].upper()}{e['word'][1:]}."
-
-    def spell(self, word=None):
+    def spell(self):
         """Letters of a word."""
-        word = word or (self.entry()["word"] if self.rng.random() < 0.8 else self.invented())
-        return self.rng.choice(ph.SPELL).format(w=word), "-".join(word.replace(" ", ""))
+        word = self.rng.choice(self.words)
+        return self.rng.choice(ph.SPELL).format(w=word), "-".join(word.replace(" ", "")) + "."
 
     def sum(self):
         """A small sum."""
         r, i = self.rng.random(), self.rng.randint
-        if r < 0.25:
-            a, b, op = i(1, 12), i(1, 12), "times"
+        if r < 0.2:
+            a, b, op = i(1, 10), i(1, 10), "times"
         else:
-            top = 20 if r < 0.5 else 99
-            a, b, op = i(1, top), i(1, top), "plus" if r < 0.7 else "minus"
+            a, b, op = i(0, 20), i(0, 20), "plus" if r < 0.6 else "minus"
         if op == "minus" and b > a:
             a, b = b, a
         result = {"plus": a + b, "minus": a - b, "times": a * b}[op]
-        said = op if self.rng.random() < 0.6 else {"plus": "+", "minus": "-", "times": "*"}[op]
-        form = self.rng.choice(["What is {}?", "How much is {}?", "Calculate {}.", "{}?", "Can you work out {}?"])
-        return form.format(f"{a} {said} {b}"), f"{a} {said} {b} is {result}."
+        return self.rng.choice(ph.SUM).format(s=f"{a} {op} {b}"), f"{a} {op} {b} is {result}."
 
     def order(self):
         """Sort words or numbers, or compare two numbers."""
-        r = self.rng.random()
-        if r < 0.25:
-            a, b = self.rng.sample(range(1, 1000 if r < 0.1 else 100), 2)
+        r, c = self.rng.random(), self.rng.choice
+        if r < 0.3:
+            a, b = self.rng.sample(range(1, 100), 2)
             big = self.rng.random() < 0.5
-            word = self.rng.choice(["larger", "bigger"] if big else ["smaller", "less"])
+            word = "larger" if big else "smaller"
             return f"Which is {word}, {a} or {b}?", f"{max(a, b) if big else min(a, b)} is {word}."
-        n = self.rng.randint(2, 5)
-        if r < 0.6:
-            items = sorted({self.rng.choice(self.sortable) for _ in range(n)})
-            forms = ph.ORDER
+        n = self.rng.randint(2, 4)
+        if r < 0.5:
+            items, forms = sorted(self.rng.sample(self.short, n)), ph.SORT_WORDS
         else:
-            items = [str(x) for x in sorted(self.rng.sample(range(1, 100), n))]
-            forms = ph.ORDER_NUMBERS
+            items, forms = [str(x) for x in sorted(self.rng.sample(range(1, 50), n))], ph.SORT
         mixed = items[:]
         self.rng.shuffle(mixed)
-        return self.rng.choice(forms).format(l=", ".join(mixed)), ", ".join(items) + "."
+        return c(forms).format(l=", ".join(mixed)), ", ".join(items) + "."
 
     def repeat(self):
         """Say something back: the plainest form of copying."""
-        r = self.rng.random()
-        if r < 0.5:
-            text = " ".join(self.value("name") for _ in range(self.rng.randint(1, 3))) + "."
-        elif r < 0.7:
-            text = self.value("code") + "."
-        else:
-            text = self.rng.choice(self.sentences)
-        return self.rng.choice(ph.REPEAT).format(v=text), text
-
-    def small_talk(self):
-        """Greetings, thanks and the like."""
-        says, answers = self.rng.choice(ph.SMALL_TALK)
-        return self.rng.choice(says), self.rng.choice(answers)
+        text = self.value("code") if self.rng.random() < 0.3 else " ".join(
+            self.value("name") for _ in range(self.rng.randint(1, 3)))
+        return self.rng.choice(ph.REPEAT).format(v=text), text + "."
 
     def filler(self):
-        """Turns that have nothing to do with the facts: a list of (user, assistant)."""
+        """A turn that has nothing to do with the facts: (user, assistant)."""
         r = self.rng.random()
-        if r < 0.58:
+        if r < 0.68:
             return self.define()
-        make = (self.example if r < 0.63 else self.synonym if r < 0.68 else self.kind_of if r < 0.73 else
-                self.reverse if r < 0.75 else self.spell if r < 0.79 else self.sum if r < 0.86 else
-                self.order if r < 0.90 else self.repeat if r < 0.94 else self.small_talk)
-        turn = make()
-        return [turn] if turn else self.define()
+        if r < 0.93:
+            return (self.spell if r < 0.74 else self.sum if r < 0.84 else self.order if r < 0.90 else self.repeat)()
+        questions, answer = self.rng.choice(ph.SMALL_TALK)
+        return self.rng.choice(questions), answer
 
     # ---- whole conversations ------------------------------------------------------------------------------------
 
@@ -328,106 +193,131 @@ class Maker:
                 self._cache[text] = found
         return found
 
-    def document(self, length):
-        """One training conversation of about `length` tokens: (ids, loss weights)."""
-        if self.rng.random() < 0.04:
-            return self.plain(min(length, 600))
+    def document(self, length, dense=0.0):
+        """One training conversation of at least `length` tokens: (ids, 0 or USER, ANSWER, VALUE... for each).
+
+        `dense` in 0..1 is the share of turns that tell or ask; 0 draws few tellings and some questions.
+        """
         rng, tok = self.rng, self.tok
-        ids, weights, used, told = [], [], set(), []
+        ids, marks, used, told = [], [], set(), []
         user, assistant, end = tok.role_start("user"), tok.role_start("assistant"), tok.im_end
 
-        def say(question, answer, weight=1.0):
-            q, a = self._ids(question), self._ids(answer)
-            ids.extend(user + q + [end] + assistant + a + [end])
-            weights.extend([0.0] * len(user) + [USER_WEIGHT] * len(q) + [0.0] * (1 + len(assistant))
-                           + [weight] * (len(a) + 1))
+        def say(question, *answer, mark=ANSWER):
+            q = self._ids(question)
+            ids.extend(user + q + [end] + assistant)
+            marks.extend([0] * len(user) + [USER] * len(q) + [0] * (1 + len(assistant)))
+            for part, kind in zip(answer, (ANSWER, mark)):
+                a = self._ids(part)
+                ids.extend(a)
+                marks.extend([kind] * len(a))
+            ids.append(end)
+            marks.append(ANSWER)
 
         def recall():
-            r = rng.random()
-            if r < 0.07:
-                missing = self.fact(set(used))
-                say(self.ask(missing), ph.NOT_TOLD)
-            else:
-                fact = told[0] if r < 0.2 else rng.choice(told)
-                say(self.ask(fact), self.answer(fact), RECALL_WEIGHT)
+            if rng.random() < 0.03:
+                say(self.ask(self.fact(set(used))), ph.NOT_TOLD)
+                return
+            fresh = [f for f in told if not f[2]]
+            one = rng.choice(fresh if fresh and rng.random() < 0.6 else told)
+            age, one[0], one[2] = len(ids) - one[0], len(ids), True
+            say(self.ask(one[1]), *self.answer(one[1]), mark=VALUE + age)
 
-        if rng.random() < 0.15:
-            text = rng.choice(ph.SYSTEM)
-            if rng.random() < 0.3:
-                told.append(("me", "", self.value("me")))
-                used.add(("me", ""))
-                text += f" The user's name is {told[0][2]}."
-            text = tok.encode(text)
+        if rng.random() < 0.05:
+            text = tok.encode(rng.choice(ph.SYSTEM))
             start = tok.role_start("system")
             ids.extend(start + text + [end])
-            weights.extend([0.0] * len(start) + [USER_WEIGHT] * len(text) + [0.0])
-        # A short conversation is dense in facts; a long one spreads a few more over its length.
-        pairs = max(1.0, length / 42)
-        p_tell = min(0.3, rng.uniform(2, 9 if length < 1500 else 14) / pairs)
-        p_ask = min(0.4, rng.uniform(3, 14 if length < 1500 else 40) / pairs)
-        if rng.random() < 0.12:
-            p_tell = p_ask = 0.0                     # dictionary only
-        while len(ids) < length - 40:
+            marks.extend([0] * len(start) + [USER] * len(text) + [0])
+        if dense:
+            p_tell, p_ask = 0.4 * dense, 0.6 * dense
+        else:
+            turns = max(4.0, length / 30)
+            p_tell, p_ask = rng.uniform(3, 16) / turns, min(0.5, rng.uniform(6, 40) / turns)
+        early, limit = not dense and rng.random() < 0.6, rng.randint(8, 30)
+        while len(ids) < length:
             r = rng.random()
-            if r < p_tell or (p_tell and not told and r < 0.5):
+            if early:                           # most facts first, most questions much later
+                more = len(ids) < 0.35 * length
+                tell, ask = p_tell * (2.5 if more else 0.2), p_ask * (0.2 if more else 1.3)
+            else:
+                tell, ask = p_tell, p_ask
+            if not told and r < 0.6 or r < tell and len(told) < limit:
                 new = [self.fact(used) for _ in range(1 if rng.random() < 0.8 else 2)]
-                told.extend(new)
-                say(self.tell(*new), rng.choice(ph.ACKNOWLEDGE), 0.4)
-            elif r < p_tell + p_ask and told:
+                told.extend([len(ids), fact, False] for fact in new)     # last mention, fact, asked
+                say(self.tell(*new), ph.ACKNOWLEDGE)
+            elif r < tell + ask and told:
                 recall()
             else:
-                for question, answer in self.filler():
-                    say(question, answer)
-        if told:
-            recall()
-        return ids, weights
+                say(*self.filler())
+        return ids, marks
+
+    def drill(self, length):
+        """Random tokens, said twice or more: nothing to learn here but looking up what came next."""
+        ids, marks = [], []
+        while len(ids) < length:
+            part = [self.rng.randrange(self.tok.base) for _ in range(self.rng.randint(6, max(8, length // 4)))]
+            for again in range(self.rng.randint(2, 3)):
+                ids += part
+                marks += [0] * 2 + [DRILL] * (len(part) - 2) if again else [0] * len(part)
+        return ids, marks
 
     def plain(self, length):
-        """Plain text without special tokens: a written-out conversation or dictionary lines."""
-        lines = self.plain_lines()
-        ids = []
-        while len(ids) < length - 20:
+        """Plain text without special tokens: dictionary lines and written-out conversations."""
+        lines, ids = self.plain_lines(), []
+        while len(ids) < length:
             ids.extend(self.tok.encode(next(lines)))
-        return ids, [0.5] * len(ids)
+        return ids, [ANSWER] * len(ids)
 
     def plain_lines(self):
         """Lines of plain text without end."""
-        chat = self.rng.random() < 0.5
         while True:
-            if chat:
-                for question, answer in self.filler():
-                    yield f"User: {question}\nAssistant: {answer}\n"
-            else:
-                e = self.entry()
-                yield f"{e['word']}: {e['def']}.\n" + "".join(f"{x}\n" for x in e["examples"])
+            facts = [self.fact(set()) for _ in range(2)]
+            for fact in facts:
+                yield f"User: {self.tell(fact)}\nAssistant: {ph.ACKNOWLEDGE}\n"
+            for _ in range(self.rng.randint(2, 8)):
+                yield "User: {}\nAssistant: {}\n".format(*self.filler())
+            for fact in facts:
+                yield f"User: {self.ask(fact)}\nAssistant: {''.join(self.answer(fact))}\n"
+            for _ in range(4):
+                e = self.rng.choice(self.entries)
+                yield f"{e['word']}: {e['def']}.\n"
 
     def recall(self, distance):
-        """A held-out conversation whose last question asks for a fact told `distance` tokens earlier."""
-        rng, used = self.rng, set()
-        fact = self.fact(used)
-        while fact[0] in ("color", "job", "likes", "list") and rng.random() < 0.7:    # mostly open value sets
-            fact = self.fact(used)
-        messages = []
+        """A held-out conversation whose last question asks for a fact told `distance` tokens earlier.
+
+        Three to six other facts, two of the same kind, are told in between or before; some are asked for.
+        """
+        rng, used, messages = self.rng, set(), []
+        fact = self.fact(used, [k for k in self.KINDS if k != "me"])
 
         def say(question, answer):
             messages.extend([{"role": "user", "content": question}, {"role": "assistant", "content": answer}])
 
-        for _ in range(rng.randint(0, 1)):
-            for turn in self.filler():
-                say(*turn)
-        say(self.tell(fact), ph.ACKNOWLEDGE[0])
+        others = []
+        for kinds in [[fact[0]]] * 2 + [None] * rng.randint(1, 4):
+            other = fact
+            while other[2] == fact[2]:
+                other = self.fact(used, kinds)
+            others.append(other)
+        told = []
+        if rng.random() < 0.5:
+            told.append(others.pop())
+            say(self.tell(told[-1]), ph.ACKNOWLEDGE)
+        say(self.tell(fact), ph.ACKNOWLEDGE)
         start = len(self.tok.encode_chat(messages[:-1], answer=False))
-        others = rng.randint(2, 5)
+        every = distance / 30 / (len(others) + 1)
         while True:
             before = len(self.tok.encode_chat(messages, answer=False)) - start
-            if before >= distance - 20:
+            left = distance - before
+            if left < 10 and not others:
                 break
-            if others and rng.random() < others * 60 / distance:
-                others -= 1
-                say(self.tell(self.fact(used)), ph.ACKNOWLEDGE[0])
+            if others and (rng.random() < 1 / every or left < 30 * len(others)):
+                told.append(others.pop(rng.randrange(len(others))))
+                say(self.tell(told[-1]), ph.ACKNOWLEDGE)
+            elif told and rng.random() < 0.03:
+                other = rng.choice(told)
+                say(self.ask(other), "".join(self.answer(other)))
             else:
-                for turn in self.filler():
-                    say(*turn)
+                say(*self.filler())
         messages.append({"role": "user", "content": self.ask(fact)})
         return {"messages": messages, "answer": fact[2], "distance": before, "kind": fact[0],
-                "reference": self.answer(fact)}
+                "reference": "".join(self.answer(fact))}

@@ -55,12 +55,11 @@ def released(weights):
 def weights_of(folder):
     """The inverse: a checkpoint folder's tensors as model.py wants them."""
     t = load_file(folder / "model.safetensors")
-    layers = json.loads((folder / "config.json").read_text())["num_hidden_layers"]
-    model.use(next(n for n, c in model.CONFIGS.items() if c["num_hidden_layers"] == layers))
     out = {"embed": t["model.embed_tokens.weight"], "norm": t["model.norm.weight"], "head": t["lm_head.weight"]}
     for i in range(model.C["num_hidden_layers"]):
         layer, attn = f"model.layers.{i}.", f"model.layers.{i}.self_attn."
-        out[f"{i}.ln1"], out[f"{i}.ln2"] = t[layer + "input_layernorm.weight"], t[layer + "post_attention_layernorm.weight"]
+        out[f"{i}.ln1"] = t[layer + "input_layernorm.weight"]
+        out[f"{i}.ln2"] = t[layer + "post_attention_layernorm.weight"]
         for n, name in (MLA_NAMES if model.is_mla(i) else KDA_NAMES).items():
             out[f"{i}.{n}"] = t[attn + name]
         if not model.is_mla(i):
@@ -126,7 +125,7 @@ def write_checkpoint(weights, vocabulary, out):
 
 
 def golden(folder, heldout):
-    """Logits and a greedy continuation by transformers, float32, of 256 tokens of a held-out conversation."""
+    """Logits and the greedy answer by transformers, float32, of 256 tokens of a held-out conversation."""
     from transformers import KimiLinearForCausalLM
     tok = tokenizer.Tokenizer(folder / "tiktoken.model")
     chats = [json.loads(line)["messages"] for line in open(heldout / "chat.jsonl")]
@@ -139,7 +138,7 @@ def golden(folder, heldout):
     with torch.no_grad():
         scores = net(torch.tensor([ids])).logits[0]
         text, answer = list(ids), []
-        for _ in range(48):
+        while not answer or answer[-1] != tok.im_end and len(answer) < 48:
             answer.append(int(net(torch.tensor([text]), use_cache=False).logits[0, -1].argmax()))
             text.append(answer[-1])
     reader = model.Reader({n: t.float() for n, t in weights_of(folder).items()})
@@ -158,10 +157,8 @@ def main():
     parser.add_argument("--data", type=pathlib.Path, default=pathlib.Path("data"))
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("checkpoint"))
     parser.add_argument("--heldout", type=pathlib.Path, default=pathlib.Path("heldout"))
-    parser.add_argument("--shape", choices=model.CONFIGS, default="full")
     parser.add_argument("--golden", action="store_true")
     args = parser.parse_args()
-    model.use(args.shape)
     write_checkpoint(load_file(args.weights), args.data / "tiktoken.model", args.out)
     if args.golden:
         golden(args.out, args.heldout)

@@ -1,29 +1,21 @@
-"""The model's mathematics in PyTorch, once for training (many packed conversations) and once for reading token by token.
+"""The model's shape, its first weights, and its mathematics in plain PyTorch: a Reader that keeps the state, as an
+engine does. Training runs the same mathematics in layers.py.
 
-Weights are a plain dict: name -> tensor. The same functions run in float32 on a CPU and in bfloat16 on a GPU: they
-compute in the type of the weights they get, with norms, gates, routing and the residual stream in float32.
+Weights are a plain dict: name -> tensor. Norms, gates, routing and the residual stream are float32, whatever the
+weights' type.
 """
 import math
 
 import torch
 import torch.nn.functional as F
 
-CONFIGS = {                 # "full" is for train.py on a GPU, "small" for train_cpu.py: half the depth, thinner experts
-    "full": {"num_hidden_layers": 8, "full_attn_layers": [4, 8], "expert_width": 96},
-    "small": {"num_hidden_layers": 4, "full_attn_layers": [4], "expert_width": 32},
-}
 C = {
-    "vocab_size": 3072, "hidden_size": 192, "kda_heads": 2, "kda_dim": 128, "mla_heads": 2, "nope": 128, "rope": 64,
-    "v": 128, "kv_lora": 512, "intermediate": 384, "experts": 8, "top_k": 2, "routed_scaling_factor": 2.446,
-    "eps": 1e-5, "kv_eps": 1e-6, **CONFIGS["full"],
+    "vocab_size": 2048, "hidden_size": 192, "num_hidden_layers": 4, "full_attn_layers": [4], "kda_heads": 2,
+    "kda_dim": 128, "mla_heads": 2, "nope": 128, "rope": 64, "v": 128, "kv_lora": 512, "intermediate": 384,
+    "experts": 8, "top_k": 2, "expert_width": 64, "routed_scaling_factor": 2.446, "eps": 1e-5, "kv_eps": 1e-6,
 }
 KDA = C["kda_heads"] * C["kda_dim"]
 GROUP = 32
-
-
-def use(name):
-    """Chooses one of CONFIGS for everything that follows."""
-    C.update(CONFIGS[name])
 
 
 def is_mla(layer):
@@ -71,20 +63,56 @@ def initial(seed):
         if "ln" in last or "norm" in last:
             w = torch.ones(shape)
         elif last == "A_log":
-            w = torch.empty(shape).uniform_(1, 16, generator=gen).log()
-        elif last == "dt_bias":                  # softplus(dt_bias) between 0.001 and 0.1
-            dt = torch.exp(torch.empty(shape).uniform_(math.log(1e-3), math.log(0.1), generator=gen))
+            w = torch.empty(shape).uniform_(0.3, 1, generator=gen).log()
+        elif last == "dt_bias":                  # softplus(dt_bias) between 0.1 and 1.5: short memories, at first
+            dt = torch.exp(torch.empty(shape).uniform_(math.log(0.1), math.log(1.5), generator=gen))
             w = dt + torch.log(-torch.expm1(-dt))
         elif last == "bias":
             w = torch.zeros(shape)
         elif last == "conv":
             w = torch.empty(shape).uniform_(-0.5, 0.5, generator=gen)
         else:
-            w = torch.randn(shape, generator=gen) * (0.02 if last in ("embed", "head") else shape[-1] ** -0.5)
+            w = torch.randn(shape, generator=gen) * (0.3 if last in ("embed", "head") else shape[-1] ** -0.5)
             if last in ("o", "w2", "down"):
                 w *= 0.3
         weights[name] = w
+    look_alike(weights, gen)
     return weights
+
+
+def look_alike(weights, gen):
+    """Starts the model as one that looks for a place like the present one and copies what came next there.
+
+    The first layer's two heads write what stands in the last four tokens: one with the present token, one without. The
+    full attention layer compares the first of the query's place with the second of every other place, and copies the
+    token it finds. All that is only a beginning, but from a random one recall stays in the KDA states, which forget.
+    """
+    d, h, k = C["hidden_size"], C["mla_heads"], C["kda_dim"]
+    orthogonal = lambda rows, columns: torch.linalg.qr(torch.randn(rows, columns, generator=gen))[0]
+    weights["head"] = 0.1 * weights["embed"]
+    first = {n.split(".")[1]: t for n, t in weights.items() if n.startswith("0.")}
+    first["k"].copy_(first["q"])
+    first["v"][k:2 * k] = first["v"][:k]
+    conv = first["conv"].view(3, -1, 4)
+    conv[:2] = conv[:2] * 0.1 + torch.tensor([0.0, 0.0, 0.0, 1.0])
+    conv[2, :k] = torch.tensor([0.3, 0.5, 0.7, 1.0])
+    conv[2, k:] = torch.tensor([0.5, 0.7, 1.0, 0.0])
+    first["o"].copy_(torch.cat([orthogonal(d, k), orthogonal(d, k)], 1))
+    for i in range(C["num_hidden_layers"]):
+        if not is_mla(i):
+            continue
+        w = {n.split(".")[1]: t for n, t in weights.items() if n.startswith(f"{i}.")}
+        w["kv_a"].mul_(0.1)
+        w["kv_a"][:k] += first["o"][:, k:].T
+        w["kv_a"][k:k + d] += torch.eye(d)
+        kv = w["kv_b"].mul_(0.1).view(h, C["nope"] + C["v"], -1)
+        query = w["q"].mul_(0.2).view(h, C["nope"] + C["rope"], -1)
+        for head in range(h):
+            kv[head, :C["nope"], :k] += torch.eye(k)
+            query[head, :C["nope"]] += 2.5 * first["o"][:, :k].T
+            copied = orthogonal(d, C["v"]).T
+            kv[head, C["nope"]:, k:k + d] += copied
+            w["o"][:, head * C["v"]:(head + 1) * C["v"]] = 0.7 * copied.T
 
 
 def fake_q4(w, candidates=(1.0, 0.95, 0.9, 0.85, 0.8)):

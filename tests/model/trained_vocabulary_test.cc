@@ -15,7 +15,7 @@ namespace {
 class TrainedVocabularyTest : public ::testing::Test {
  protected:
   TrainedVocabularyTest() {
-    const std::string file = ReadTestFile("tests/model/data/trained.tiktoken");
+    const std::string file = ReadTestFile("samples/tiny_model/checkpoint/tiktoken.model");
     const auto n_base = std::count(file.begin(), file.end(), '\n');
     auto tokenizer = Tokenizer::Create(file, "", n_base + 256);
     EXPECT_TRUE(tokenizer.ok()) << tokenizer.status();

@@ -1,8 +1,8 @@
-"""Makes trained_vectors.json: what the Python tokenizer of samples/tiny_model gives with trained.tiktoken.
+"""Makes trained_vectors.json: what the Python tokenizer of samples/tiny_model gives with its vocabulary.
 
     pip install regex && python3 make_trained_vectors.py
 
-trained.tiktoken came out of that tokenizer's train_bpe over the sample model's corpus.
+To be run again when samples/tiny_model/checkpoint/tiktoken.model changes.
 """
 import json
 import pathlib
@@ -10,10 +10,11 @@ import random
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "samples" / "tiny_model"))
+SAMPLE = HERE.parents[2] / "samples" / "tiny_model"
+sys.path.insert(0, str(SAMPLE))
 from tokenizer import Tokenizer  # noqa: E402
 
-tokenizer = Tokenizer(HERE / "trained.tiktoken")
+tokenizer = Tokenizer(SAMPLE / "checkpoint" / "tiktoken.model")
 rng = random.Random(3)
 texts = [row["text"] for row in json.loads((HERE / "split_vectors.json").read_text())]
 words = [t.decode("utf-8", "ignore") for t in tokenizer.tokens]
