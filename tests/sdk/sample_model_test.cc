@@ -1,5 +1,6 @@
-// The small model that ships with the source (samples/tiny_model) does what its README says: it recalls facts told up to
-// 4,000 tokens earlier, in bf16 and in 4 bits, and computes what transformers computes for it.
+// The small model that ships with the source (samples/tiny_model) does what its README says: it
+// recalls facts told up to 4,000 tokens earlier, in bf16 and in 4 bits, and computes what
+// transformers computes for it.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -88,7 +89,8 @@ class SampleModelTest : public ::testing::Test {
     int right = 0, cases = 0;
     for (std::string line; std::getline(file, line); ++cases) {
       const auto one = nlohmann::json::parse(line);
-      const std::string expected = one["reference"], reply = Reply(*session, one["messages"].dump());
+      const std::string expected = one["reference"],
+                        reply = Reply(*session, one["messages"].dump());
       right += reply == expected;
       if (reply != expected) {
         printf("[ measured ] %s, %d tokens earlier: \"%s\" instead of \"%s\"\n", recipe.c_str(),
@@ -120,7 +122,8 @@ TEST_F(SampleModelTest, RecallsFactsInBf16) { EXPECT_GE(Recalled("bf16"), 95); }
 TEST_F(SampleModelTest, RecallsFactsIn4Bits) { EXPECT_GE(Recalled("q4"), 90); }
 
 TEST_F(SampleModelTest, PredictsHeldOutText) {
-  const double bf16 = Perplexity(Converted("bf16")), q8 = Perplexity(Converted("q8")), q4 = Perplexity(Converted("q4"));
+  const double bf16 = Perplexity(Converted("bf16")), q8 = Perplexity(Converted("q8")),
+               q4 = Perplexity(Converted("q4"));
   printf("[ measured ] perplexity bf16 %.4f, q8 %.4f, q4 %.4f\n", bf16, q8, q4);
   EXPECT_LT(bf16, 4.0);  // README.md there says what was measured: 3.741, 3.743, 3.757
   EXPECT_GT(bf16, 1.5);
@@ -134,18 +137,21 @@ TEST_F(SampleModelTest, ComputesWhatTransformersComputes) {
   const std::vector<float> expected = golden.F32("logits");
   const auto model = Converted("bf16");
   ASSERT_NE(model, nullptr);
-  const size_t vocab = static_cast<size_t>(model->config().vocab_size), from = ids.size() - expected.size() / vocab;
+  const size_t vocab = static_cast<size_t>(model->config().vocab_size),
+               from = ids.size() - expected.size() / vocab;
   ASSERT_EQ(expected.size(), 64 * vocab);
   const auto session = Open(model, 512, DType::kF32);
   float worst = 0;
-  const absl::Status status = session->Append(ids, {}, [&](uint64_t position, absl::Span<const float> logits) {
-    if (position < from) return;
-    const float* row = &expected[(position - from) * vocab];
-    for (size_t i = 0; i < vocab; ++i) worst = std::max(worst, std::fabs(logits[i] - row[i]));
-    EXPECT_FALSE(std::isnan(logits[0]));
-  });
+  const absl::Status status =
+      session->Append(ids, {}, [&](uint64_t position, absl::Span<const float> logits) {
+        if (position < from) return;
+        const float* row = &expected[(position - from) * vocab];
+        for (size_t i = 0; i < vocab; ++i) worst = std::max(worst, std::fabs(logits[i] - row[i]));
+        EXPECT_FALSE(std::isnan(logits[0]));
+      });
   ASSERT_TRUE(status.ok()) << status;
-  printf("[ measured ] largest logit difference to transformers %.2e\n", static_cast<double>(worst));
+  printf("[ measured ] largest logit difference to transformers %.2e\n",
+         static_cast<double>(worst));
   EXPECT_LT(worst, 2e-4f);
   SamplingParams params;
   params.temperature = 0;
