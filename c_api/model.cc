@@ -11,9 +11,8 @@ namespace rill::capi {
 namespace {
 
 rill_status CheckModelParams(const rill_model_params& params) {
-  if (params.sm_budget != 0) {
-    return Fail(RILL_E_UNSUPPORTED,
-                absl::StrCat("sm_budget ", params.sm_budget, ": this release takes only 0"));
+  if (params.sm_budget < 0) {
+    return Fail(RILL_E_ARG, absl::StrCat("sm_budget ", params.sm_budget, " is below 0"));
   }
   if (params.load_mode != RILL_LOAD_COPY && params.load_mode != RILL_LOAD_MAP) {
     return Fail(RILL_E_ARG, absl::StrCat("load_mode ", params.load_mode, " is neither 0 nor 1"));
@@ -30,6 +29,7 @@ rill_status ReadOptions(const rill_model_params& params, ModelOptions* options) 
   RILL_C_TRY(CheckText("device", params.device, params.device_len, &device));
   if (!device.empty()) options->device = device;
   options->n_threads = params.threads;
+  options->sm_budget = params.sm_budget;
   options->load_mode = params.load_mode == RILL_LOAD_MAP ? LoadMode::kMap : LoadMode::kCopy;
   options->verify = params.skip_verify == 0;
   if (params.progress != nullptr) {

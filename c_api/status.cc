@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/io/posix_error.h"
 #include "sdk/session_file/content.h"
 
 namespace rill::capi {
@@ -124,6 +125,7 @@ rill_status Fail(rill_status code, std::string_view message) {
 rill_status Answer(const absl::Status& status, Origin origin) {
   if (status.ok()) return RILL_OK;
   const auto message = status.message();
+  if (IsFileError(status)) return Fail(RILL_E_IO, {message.data(), message.size()});
   const bool mismatch = !MismatchedField(status).empty();
   return Fail(mismatch ? RILL_E_MISMATCH : CodeOf(status.code(), origin),
               {message.data(), message.size()});

@@ -50,7 +50,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(FileSystem& fs, const s
                                                          const ModelOptions& options) {
   RILL_ASSIGN_OR_RETURN(const std::unique_ptr<const ModelFile> file, ModelFile::Open(fs, path));
   std::shared_ptr<Model> model(new Model);
-  RILL_ASSIGN_OR_RETURN(model->device_, OpenDevice(options.device, options.n_threads));
+  RILL_ASSIGN_OR_RETURN(model->device_, OpenDevice(options.device, options.n_threads, options.sm_budget));
   RILL_RETURN_IF_ERROR(CheckOperators(*model->device_));
   model->config_ = file->config();
   model->recipe_ = file->recipe();
@@ -66,7 +66,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Synthesize(const ModelConfig
                                                                uint64_t seed, const ModelOptions& options) {
   RILL_RETURN_IF_ERROR(rill::Validate(config));
   std::shared_ptr<Model> model(new Model);
-  RILL_ASSIGN_OR_RETURN(model->device_, OpenDevice(options.device, options.n_threads));
+  RILL_ASSIGN_OR_RETURN(model->device_, OpenDevice(options.device, options.n_threads, options.sm_budget));
   RILL_RETURN_IF_ERROR(CheckOperators(*model->device_));
   model->config_ = config;
   model->recipe_ = recipe;

@@ -20,6 +20,7 @@ namespace rill {
 struct ModelOptions {
   std::string device = "cpu";        // as OpenDevice takes it
   int n_threads = 0;                 // host threads; 0: all this process may use
+  int sm_budget = 0;                 // GPU multiprocessors; 0: all
   LoadMode load_mode = LoadMode::kCopy;
   bool verify = true;                // check every tensor's CRC while it is loaded
   LoadProgress progress;             // may cancel the load

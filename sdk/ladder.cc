@@ -94,6 +94,11 @@ const Rung* Ladder::Find(int64_t position) const {
   return rung != nullptr && rung->position == position ? rung : nullptr;
 }
 
+void Ladder::Drop(int64_t position) {
+  const auto at = std::lower_bound(rungs_.begin(), rungs_.end(), position, Before);
+  if (at != rungs_.end() && at->position == position) rungs_.erase(at);
+}
+
 void Ladder::DropAbove(int64_t position) {
   while (!rungs_.empty() && rungs_.back().position > position) rungs_.pop_back();
 }

@@ -57,6 +57,7 @@ class Ladder {  // One caller at a time, its session's.
 
   const Rung* Find(int64_t position) const;         // at that position, or null
   const Rung* AtOrBelow(int64_t position) const;    // the highest of those, or null
+  void Drop(int64_t position);
   void DropAbove(int64_t position);
   void Clear() { rungs_.clear(); }
   void Share(const Ladder& other, int64_t up_to);   // rungs of `other` at or below that position; replaces what is here

@@ -348,6 +348,12 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(std::shared_ptr<const Mod
   RILL_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, Create(model, shape, clock));
   Impl& impl = *session->impl_;
   RILL_RETURN_IF_ERROR(impl.LoadFrom(file));
+  if (params.lazy) {
+    impl.file_rungs.file = file;
+    for (const RungContent& rung : file->content().ladder) {
+      impl.file_rungs.unchecked.push_back(static_cast<int64_t>(rung.position));
+    }
+  }
   if (params.attach) {
     impl.attached = AttachedSessionFile::Attach(fs, path, *file);
     impl.stable_prefix = session->length();
@@ -382,6 +388,7 @@ absl::StatusOr<SaveReport> Session::Hibernate(FileSystem& fs, const std::string&
   impl.bed_path = path.empty() ? impl.attached->path() : path;
   impl.asleep.store(true);
   impl.file_ring = {};
+  impl.file_rungs = {};
   impl.ladder = Ladder();
   impl.forward.reset();
   impl.state.reset();

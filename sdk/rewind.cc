@@ -53,6 +53,7 @@ absl::Status Session::Impl::Reset() {
   RILL_RETURN_IF_ERROR(state->Reset());
   ladder.Clear();
   file_ring = {};
+  file_rungs = {};
   stable_prefix = 0;
   parked_generation.clear();
   Stand(0);
@@ -100,6 +101,7 @@ absl::StatusOr<RewindCost> Session::Impl::Rewind(uint64_t to, const AppendProgre
     RILL_RETURN_IF_ERROR(Reset());
     return cost;
   }
+  RILL_RETURN_IF_ERROR(CheckFileRung(static_cast<int64_t>(cost.anchor)));
   if (cost.replayed > 0) RILL_RETURN_IF_ERROR(ReadFileRing());
   const int64_t length = state->position();
   const int64_t start = static_cast<int64_t>(cost.anchor + cost.replayed);

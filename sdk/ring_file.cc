@@ -15,8 +15,20 @@ int64_t Session::Impl::FirstRecorded() const {
   return std::max(file_ring.first, position - state->ring().slots());
 }
 
-// Copies the records that still count to their places. Damaged ones are left: the rewind then runs the layers, which the
-// caller sees in its cost, and the session is the same.
+// Before a rewind starts from it. A damaged one is taken out of the ladder, and DataLoss says where.
+absl::Status Session::Impl::CheckFileRung(int64_t position) {
+  for (size_t i = 0; i < file_rungs.unchecked.size(); ++i) {
+    if (file_rungs.unchecked[i] != position) continue;
+    file_rungs.unchecked[i] = -1;
+    const absl::Status status = file_rungs.file->CheckRung(i);
+    if (!status.ok()) ladder.Drop(position);
+    return status;
+  }
+  return absl::OkStatus();
+}
+
+// Copies the records that still count to their places. Damaged ones are given up, and DataLoss says where: the rewind does
+// not happen, and the next one runs the layers instead.
 absl::Status Session::Impl::ReadFileRing() {
   if (file_ring.file == nullptr) return absl::OkStatus();
   const FileRing source = std::exchange(file_ring, {});

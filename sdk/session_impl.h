@@ -92,6 +92,12 @@ struct Session::Impl {
     std::shared_ptr<const SessionFile> file;   // null: none
     int64_t first = 0, end = 0;
   };
+  // Checkpoints of a lazily loaded file that nobody has looked at yet, by position.
+  struct FileRungs {
+    std::shared_ptr<const SessionFile> file;
+    std::vector<int64_t> unchecked;   // by index in the file's ladder; -1: looked at, or gone
+  };
+  absl::Status CheckFileRung(int64_t position);
   int64_t FirstRecorded() const;
   absl::Status ReadFileRing();
 
@@ -115,6 +121,7 @@ struct Session::Impl {
   uint64_t weight_bytes_per_token = 0;
 
   FileRing file_ring;
+  FileRungs file_rungs;
   std::unique_ptr<AttachedSessionFile> attached;
   uint64_t stable_prefix = 0;  // tokens whose rows are those of the last flush
   std::string user_blob;

@@ -83,9 +83,13 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Impl::Fork() {
   Impl& other = *fork->impl_;
   RILL_RETURN_IF_ERROR(other.Allocate({state->pool(), ladder.pool()}));
   if (state->position() == 0) return fork;
-  RILL_ASSIGN_OR_RETURN(const Rung present, Capture(RungKind::kSpaced));
-  const absl::Span<const int32_t> tokens(ledger.as<int32_t>(), static_cast<size_t>(state->position()));
-  RILL_RETURN_IF_ERROR(other.Assume(tokens, present.state.data(), state->pages()));
+  // Straight from this session's own memory: a rung in between would cost as much again.
+  RILL_RETURN_IF_ERROR(other.state->Assume(state->position(), state->fixed().data(), state->pages()));
+  const TensorView logits = forward->logits();
+  RILL_RETURN_IF_ERROR(session.model_->device().CopyOn(other.forward->logits().data, logits.data,
+                                                       static_cast<size_t>(logits.bytes())));
+  std::copy_n(ledger.as<int32_t>(), state->position(), other.ledger.as<int32_t>());
+  other.Stand(session.length());
   other.ladder.Share(ladder, state->position());
   other.parked_generation = OpenGeneration();
   RILL_RETURN_IF_ERROR(session.model_->device().Synchronize());

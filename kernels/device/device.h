@@ -41,6 +41,9 @@ class Device {
   // in use. Free accepts null.
   virtual absl::StatusOr<void*> Allocate(size_t bytes) = 0;
   virtual void Free(void* data, size_t bytes) = 0;
+  // A hint: this memory, whole from Allocate, is touched here and there and may never be touched whole. Host devices keep
+  // it out of large pages, of which a few touched bytes would take two megabytes each.
+  virtual void TouchedSparsely(void* data, size_t bytes) {}
 
   // Bytes handed out by Allocate and not yet freed, and the highest that sum has been.
   virtual uint64_t allocated_bytes() const = 0;
@@ -64,6 +67,8 @@ class Device {
 
 // Opens "ref", "cpu" or "cuda" / "cuda:N". `n_threads` is for host devices; 0 takes the number of processors this
 // process may use. NotFound: no such device, or Rill was built without it; Unavailable: no driver.
-absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view name, int n_threads = 0);
+// `sm_budget` is for GPUs: how many multiprocessors Rill may use, 0 for all (kernels/cuda/open_cuda.h); InvalidArgument
+// on a host device.
+absl::StatusOr<std::unique_ptr<Device>> OpenDevice(std::string_view name, int n_threads = 0, int sm_budget = 0);
 
 }  // namespace rill

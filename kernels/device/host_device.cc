@@ -60,6 +60,12 @@ void HostDevice::Free(void* data, size_t bytes) {
   }
 }
 
+void HostDevice::TouchedSparsely(void* data, size_t bytes) {
+#if defined(MADV_NOHUGEPAGE)
+  if (IsMapping(bytes)) madvise(data, bytes, MADV_NOHUGEPAGE);
+#endif
+}
+
 void HostDevice::Count(uint64_t bytes) {
   const uint64_t now = allocated_.fetch_add(bytes, std::memory_order_relaxed) + bytes;
   uint64_t peak = peak_.load(std::memory_order_relaxed);

@@ -20,6 +20,7 @@ class HostDevice : public Device {
   // counted then.
   absl::StatusOr<void*> Allocate(size_t bytes) final;
   void Free(void* data, size_t bytes) final;
+  void TouchedSparsely(void* data, size_t bytes) final;
 
   uint64_t allocated_bytes() const final { return allocated_.load(std::memory_order_relaxed); }
   uint64_t peak_allocated_bytes() const final { return peak_.load(std::memory_order_relaxed); }

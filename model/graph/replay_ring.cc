@@ -17,6 +17,7 @@ uint64_t ReplayRing::Bytes(const ModelConfig& config, int64_t window) {
 absl::StatusOr<ReplayRing> ReplayRing::Create(Device& device, const ModelConfig& config, int64_t window) {
   ReplayRing ring;
   RILL_ASSIGN_OR_RETURN(ring.buffer_, Buffer::Allocate(device, Bytes(config, window)));
+  device.TouchedSparsely(ring.buffer_.data(), ring.buffer_.bytes());  // a token writes one row of every plane
   ring.slots_ = Slots(config, window);
   ring.heads_ = config.kda_heads;
   ring.dim_ = config.kda_head_dim;

@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 
 namespace rill {
@@ -14,6 +15,8 @@ namespace {
   return result == 0 ? buffer : "unknown error";
 }
 [[maybe_unused]] const char* Reason(const char* result, const char*) { return result; }
+
+constexpr char kFileErrorUrl[] = "rill/file";
 
 absl::StatusCode CodeOf(int error_number) {
   switch (error_number) {
@@ -43,7 +46,11 @@ absl::StatusCode CodeOf(int error_number) {
 absl::Status PosixError(const std::string& path, const char* operation, int error_number) {
   char buffer[128] = "";
   const char* reason = Reason(strerror_r(error_number, buffer, sizeof buffer), buffer);
-  return absl::Status(CodeOf(error_number), absl::StrCat(path, ": ", operation, ": ", reason));
+  absl::Status status(CodeOf(error_number), absl::StrCat(path, ": ", operation, ": ", reason));
+  status.SetPayload(kFileErrorUrl, absl::Cord());
+  return status;
 }
+
+bool IsFileError(const absl::Status& status) { return status.GetPayload(kFileErrorUrl).has_value(); }
 
 }  // namespace rill

@@ -10,4 +10,7 @@ namespace rill {
 // "<path>: <operation>: <reason>". Codes as model/io/file.h lists them.
 absl::Status PosixError(const std::string& path, const char* operation, int error_number);
 
+// Whether it is one of those, whatever has passed it on: a device that cannot be opened has the same codes.
+bool IsFileError(const absl::Status& status);
+
 }  // namespace rill

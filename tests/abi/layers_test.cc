@@ -53,6 +53,7 @@ const std::vector<Layer>& Layers() {
       {"samples/c", {"rill/"}, {}},
       {"samples/cpp", {"rill/"}, {}},
       {"samples/tools", {"rill/", "samples/tools/"}, {"CLI/", "nlohmann/"}},
+      {"samples/tiny_model", {}, {"torch/"}},
   };
   return layers;
 }

@@ -760,7 +760,8 @@ TEST(MisuseTest, BadValues) {
     set(params);
     return rill_model_open(path.data(), path.size(), &params, &model);
   };
-  EXPECT_EQ(open_with([](auto& p) { p.sm_budget = 8; }), RILL_E_UNSUPPORTED);
+  EXPECT_EQ(open_with([](auto& p) { p.sm_budget = 8; }), RILL_E_ARG);  // a host device
+  EXPECT_EQ(open_with([](auto& p) { p.sm_budget = -1; }), RILL_E_ARG);
   EXPECT_EQ(open_with([](auto& p) { p.load_mode = 2; }), RILL_E_ARG);
   EXPECT_EQ(open_with([](auto& p) { p.threads = -1; }), RILL_E_ARG);
   EXPECT_EQ(open_with([](auto& p) { p.device = "tpu", p.device_len = 3; }), RILL_E_UNSUPPORTED)

@@ -185,7 +185,8 @@ typedef struct rill_model_params {
   size_t device_len;
   int32_t threads;            /* of host devices, with the caller; 0: all there are */
   int32_t skip_verify;        /* 1: do not check the tensors' checksums while they are read */
-  int32_t sm_budget;          /* GPU multiprocessors to use; only 0, all, for now */
+  int32_t sm_budget;          /* GPU multiprocessors to use, so that others have the rest; 0: all;
+                                 on host devices only 0 */
   uint32_t reserved;          /* zero */
   rill_progress_fn progress;  /* bytes of tensors; nonzero cancels: RILL_E_CANCELLED */
   void *progress_ud;

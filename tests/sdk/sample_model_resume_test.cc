@@ -1,0 +1,111 @@
+// The shipped model recalls what it was told in another process: 100 held-out conversations are fed and saved, the process
+// that asks the question has nothing but the files.
+#include <gtest/gtest.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <sstream>
+
+#include "model/tokenizer/chat.h"
+#include "sdk/generation.h"
+#include "tests/support/golden.h"
+#include "tests/support/run_program.h"
+
+namespace rill::test {
+namespace {
+
+const std::string kFolder = std::string(RILL_SOURCE_DIR) + "/samples/tiny_model";
+constexpr size_t kKeptBack = 16;  // tokens that the other process feeds: the question
+
+struct Case {
+  std::vector<int32_t> ids;
+  std::string expected;
+};
+
+std::vector<Case> Cases(const Tokenizer& tokenizer) {
+  std::vector<Case> cases;
+  std::ifstream file(kFolder + "/heldout/recall.jsonl");
+  for (std::string line; std::getline(file, line);) {
+    const auto one = nlohmann::json::parse(line);
+    auto ids = RenderChat(tokenizer, one["messages"].dump(), "", ChatEnd::kOpenReply);
+    EXPECT_TRUE(ids.ok()) << ids.status();
+    if (ids.ok()) cases.push_back({*std::move(ids), one["reference"]});
+  }
+  return cases;
+}
+
+std::string GreedyReply(Session& session) {
+  GenerationParams params;
+  params.sampling.temperature = 0;
+  params.max_tokens = 48;
+  auto generation = Generation::Begin(session, params);
+  EXPECT_TRUE(generation.ok()) << generation.status();
+  std::string text;
+  while (generation.ok()) {
+    const auto event = (*generation)->Next();
+    EXPECT_TRUE(event.ok()) << event.status();
+    if (!event.ok()) return "";
+    text += event->text;
+    if (event->kind == GenerationEvent::Kind::kEnd) break;
+  }
+  return text;
+}
+
+std::string File(const std::string& folder, size_t i) { return folder + "/" + std::to_string(i) + ".rillstate"; }
+
+// The process that asks: answers to standard output, a line each.
+void Ask(const std::string& folder) {
+  const auto model = OpenModel(folder + "/model.rill", "cpu", 2);
+  ASSERT_NE(model, nullptr);
+  const std::vector<Case> cases = Cases(*model->tokenizer());
+  std::ofstream answers(folder + "/answers");
+  for (size_t i = 0; i < cases.size(); ++i) {
+    auto session = Session::Load(model, *FileSystem::Posix(), File(folder, i));
+    ASSERT_TRUE(session.ok()) << session.status();
+    const auto rest = absl::MakeConstSpan(cases[i].ids).subspan((*session)->length());
+    ASSERT_EQ(rest.size(), kKeptBack);
+    ASSERT_TRUE((*session)->Append(rest).ok());
+    answers << GreedyReply(**session) << "\n";
+  }
+}
+
+TEST(SampleModelResumeTest, RecallsWhatAnotherProcessWasTold) {
+  if (const char* folder = std::getenv("RILL_TEST_FOLDER")) return Ask(folder);
+  TempDir temp;
+  const std::string path = ConvertTo(temp, kFolder + "/checkpoint", "bf16");
+  std::filesystem::rename(path, temp / "model.rill");
+  std::vector<Case> cases;
+  {
+    const auto model = OpenModel(temp / "model.rill", "cpu", 2);
+    ASSERT_NE(model, nullptr);
+    cases = Cases(*model->tokenizer());
+    ASSERT_EQ(cases.size(), 100u);
+    for (size_t i = 0; i < cases.size(); ++i) {
+      const auto session = Session::Create(model, SessionShape{4608, 512, DType::kBf16, 0, 8});
+      ASSERT_TRUE(session.ok()) << session.status();
+      ASSERT_TRUE((*session)->Append(absl::MakeConstSpan(cases[i].ids.data(), cases[i].ids.size() - kKeptBack)).ok());
+      SaveParams params;
+      params.durability = Durability::kNone;
+      params.ladder = false;
+      ASSERT_TRUE((*session)->Save(*FileSystem::Posix(), File(temp.path(), i), params).ok());
+    }
+  }
+  const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
+  const ProgramResult run = RunProgram({"/usr/bin/env", "RILL_TEST_FOLDER=" + temp.path(), self});
+  ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
+  std::ifstream answers(temp / "answers");
+  int right = 0;
+  for (const Case& one : cases) {
+    std::string answer;
+    ASSERT_TRUE(std::getline(answers, answer));
+    right += answer == one.expected;
+  }
+  printf("[ measured ] bf16 recalls %d of 100 across processes\n", right);
+  EXPECT_GE(right, 95);
+}
+
+}  // namespace
+}  // namespace rill::test
