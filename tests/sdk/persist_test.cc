@@ -3,7 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
-#include "sdk/session_file/content.h"
+#include "sdk/session_file/session_file.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/referee.h"
 #include "tests/sdk/scripted_model.h"
@@ -99,9 +99,8 @@ TEST(PersistProcessTest, AnotherProcessGoesOnWithTheSameBits) {
     const auto session = NewSession(model, Shape());
     ASSERT_TRUE(session->Append(ids).ok());
     ASSERT_TRUE(session->Save(*FileSystem::Posix(), file).ok());
-    const ProgramResult run = RunProgram({"/bin/sh", "-c",
-                                          "RILL_TEST_LOAD='" + file + "' RILL_TEST_THREADS=" + std::to_string(threads) +
-                                              " '" + OwnProgram() + "' --gtest_filter='PersistProcessTest.*'"});
+    const ProgramResult run = RunProgram({"/usr/bin/env", "RILL_TEST_LOAD=" + file, "RILL_TEST_THREADS=" + std::to_string(threads),
+                                          OwnProgram(), "--gtest_filter=PersistProcessTest.*"});
     ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
     SamplingParams sampling;
     sampling.seed = 5;
@@ -171,6 +170,43 @@ TEST_P(PersistTest, AFileOfAnotherModelIsRefusedByName) {
   params.max_tokens = 2;
   EXPECT_EQ(refused(model, params).code(), absl::StatusCode::kOutOfRange);
   EXPECT_EQ(Session::Load(model, fs, "/nowhere").status().code(), absl::StatusCode::kNotFound);
+}
+
+// A lazy load leaves checkpoints and records to the rewind that wants them: it refuses damaged ones, and the next does
+// without.
+TEST_P(PersistTest, LazyLoadsNoticeDamageWhenItMatters) {
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  const std::vector<int32_t> ids = RandomIds(random, 200);
+  const std::vector<Row> rows = RowsOf(model, ids);
+  MemoryFileSystem fs;
+  const auto session = NewSession(model, Shape());
+  ASSERT_TRUE(session->Append(ids).ok());
+  ASSERT_TRUE(session->Save(fs, kPath).ok());
+  const auto file = SessionFile::Open(fs, kPath);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const auto offset = [&](const std::byte* data) {
+    return static_cast<uint64_t>(data - (*file)->parsed().image->data());
+  };
+  const SessionContent content = (*file)->content();
+  const RungContent& rung = content.ladder[1];
+  ASSERT_LT(rung.position, 150u);
+  const std::string whole = fs.Get(kPath);
+  LoadParams lazy;
+  lazy.lazy = true;
+  const std::vector<std::pair<uint64_t, uint64_t>> damages = {{offset(rung.fixed.data()), rung.position + 3},
+                                                              {offset(content.ring.bytes.data()), 195}};
+  for (const auto& [at, to] : damages) {
+    fs.Put(kPath, whole);
+    fs.Poke(kPath, at, static_cast<char>(whole[at] ^ 1));
+    EXPECT_EQ(Session::Load(model, fs, kPath).status().code(), absl::StatusCode::kDataLoss);
+    const auto loaded = Load(model, fs, lazy);
+    ASSERT_NE(loaded, nullptr);
+    EXPECT_EQ(loaded->Rewind(to).status().code(), absl::StatusCode::kDataLoss);
+    ASSERT_EQ(Difference(Everything(*loaded), Everything(*session)), "");
+    ASSERT_TRUE(loaded->Rewind(to).ok());
+    ASSERT_TRUE(SameBits(LogitsOf(*loaded), rows[to - 1])) << to;
+  }
 }
 
 TEST_P(PersistTest, SleepGivesMemoryBackAndAnyCallWakes) {
