@@ -11,6 +11,13 @@
 
 namespace rill::test {
 
+// Under a sanitizer every sixteenth will do: the same code runs, and ten times slower.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr int kThin = 16;
+#else
+inline constexpr int kThin = 1;
+#endif
+
 inline std::unique_ptr<Session> NewSession(std::shared_ptr<const Model> model, const SessionShape& shape) {
   auto session = Session::Create(std::move(model), shape);
   EXPECT_TRUE(session.ok()) << session.status();

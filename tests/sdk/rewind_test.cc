@@ -27,7 +27,7 @@ TEST_P(RewindTest, EveryPositionFromTheEndHasItsBits) {
   const std::vector<Row> rows = RowsOf(model, ids);
   for (const int64_t chunk : {1, 7, 32, 300}) {
     const auto session = NewSession(model, SmallWindow(chunk));
-    for (int64_t to = 299; to >= 0; to -= 1 + random.Int(0, chunk == 32 ? 2 : 40)) {
+    for (int64_t to = 299; to >= 0; to -= kThin + random.Int(0, chunk == 32 ? 2 : 40)) {
       ASSERT_TRUE(session->Sync(ids).ok());
       const auto cost = session->CostOfRewind(to);
       ASSERT_TRUE(cost.ok());
@@ -72,7 +72,7 @@ TEST_P(RewindTest, TwiceBackReplaysOnlyWhatIsStillRecorded) {
   const auto model = MakeModel(GetParam(), random.Bits());
   const std::vector<int32_t> ids = RandomIds(random, 260);
   const std::vector<Row> rows = RowsOf(model, ids);
-  for (int i = 0; i < 40; ++i) {
+  for (int i = 0; i < 64 / kThin; ++i) {
     int64_t at = random.Int(40, 260);
     const auto session = NewSession(model, SmallWindow());
     ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data(), at)).ok());

@@ -52,12 +52,12 @@ TEST_P(WarmColdTest, EveryWayToEverySplitPointIsTheSameSession) {
   const auto later = Fed(ids);
   const auto stepped = NewSession(model_, Shape());
   const auto restored = NewSession(model_, Shape());
-  for (int64_t split = 0; split <= 256; ++split) {
+  for (int64_t split = 0; split <= 256; split += kThin) {
     const auto part = absl::MakeConstSpan(ids.data(), static_cast<size_t>(split));
     const auto cold = Fed(part);
     const std::string expected = Everything(*cold);
-    if (split > 0) {
-      ASSERT_TRUE(stepped->Step(ids[split - 1]).ok());
+    while (stepped->length() < static_cast<uint64_t>(split)) {
+      ASSERT_TRUE(stepped->Step(ids[stepped->length()]).ok());
     }
     ASSERT_EQ(Difference(Everything(*stepped), expected), "") << "stepped to " << split;
 
