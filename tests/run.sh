@@ -69,7 +69,7 @@ report() { # MODE BUILD SECONDS RESULT
 run() { # MODE CTEST_ARGS...
   local mode=$1 build=$root/build/test-$1 start=$SECONDS result=passed
   shift
-  configure "$mode" "$build"
+  configure "$mode" "$build" || return 1  # called where set -e does not reach
   local select=() targets=(all)
   if [ "$mode" = thread ]; then
     local names
@@ -82,7 +82,7 @@ run() { # MODE CTEST_ARGS...
   elif [ "$skip_full" = yes ]; then
     select+=(-LE '^full$')
   fi
-  cmake --build "$build" -j "$jobs" --target "${targets[@]}"
+  cmake --build "$build" -j "$jobs" --target "${targets[@]}" || return 1
   echo "built ($mode) in $((SECONDS - start)) s"
   start=$SECONDS
   TSAN_OPTIONS=halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1 \
