@@ -10,7 +10,7 @@
 #include <sstream>
 
 #include "model/tokenizer/chat.h"
-#include "sdk/generation.h"
+#include "tests/sdk/greedy_reply.h"
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
 
@@ -35,23 +35,6 @@ std::vector<Case> Cases(const Tokenizer& tokenizer) {
     if (ids.ok()) cases.push_back({*std::move(ids), one["reference"]});
   }
   return cases;
-}
-
-std::string GreedyReply(Session& session) {
-  GenerationParams params;
-  params.sampling.temperature = 0;
-  params.max_tokens = 48;
-  auto generation = Generation::Begin(session, params);
-  EXPECT_TRUE(generation.ok()) << generation.status();
-  std::string text;
-  while (generation.ok()) {
-    const auto event = (*generation)->Next();
-    EXPECT_TRUE(event.ok()) << event.status();
-    if (!event.ok()) return "";
-    text += event->text;
-    if (event->kind == GenerationEvent::Kind::kEnd) break;
-  }
-  return text;
 }
 
 std::string File(const std::string& folder, size_t i) { return folder + "/" + std::to_string(i) + ".rillstate"; }

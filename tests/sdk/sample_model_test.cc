@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "model/tokenizer/chat.h"
-#include "sdk/generation.h"
+#include "tests/sdk/greedy_reply.h"
 #include "tests/support/golden.h"
 
 namespace rill::test {
@@ -30,20 +30,7 @@ std::string Reply(Session& session, const std::string& messages) {
   const auto ids = RenderChat(*session.model().tokenizer(), messages, "", ChatEnd::kOpenReply);
   EXPECT_TRUE(ids.ok()) << ids.status();
   if (!ids.ok() || !session.Reset().ok() || !session.Append(*ids).ok()) return "";
-  GenerationParams params;
-  params.sampling.temperature = 0;
-  params.max_tokens = 48;
-  auto generation = Generation::Begin(session, params);
-  EXPECT_TRUE(generation.ok()) << generation.status();
-  std::string text;
-  while (generation.ok()) {
-    const auto event = (*generation)->Next();
-    EXPECT_TRUE(event.ok()) << event.status();
-    if (!event.ok()) return "";
-    text += event->text;
-    if (event->kind == GenerationEvent::Kind::kEnd) break;
-  }
-  return text;
+  return GreedyReply(session);
 }
 
 double Loss(absl::Span<const float> logits, int32_t id) {
