@@ -54,7 +54,7 @@ int Converse(ChatSession& chat, Output& output) {
 }
 
 int Run(const Options& options) {
-  CatchInterrupts();
+  if (!CatchInterrupts()) return Fail("cannot catch interrupts: no descriptors left");
   ChatSession chat(options);
   if (!chat.Open()) return Fail(chat.error());
   if (!chat.note().empty()) std::fprintf(stderr, "%s\n", chat.note().c_str());

@@ -3,11 +3,16 @@
 
 namespace rill_chat {
 
-// From now on SIGINT sets a flag and makes a blocked read return; SIGTERM does the same for good.
-void CatchInterrupts();
+// From now on SIGINT raises a flag; SIGTERM does the same for good. False where the system has no
+// descriptors left for it: then nothing is caught.
+bool CatchInterrupts();
 
 bool Interrupted();
 bool Terminated();
 void ForgetInterrupt();
+
+// Waits until `fd` has something to read or has come to its end. False when an interrupt was or is
+// raised, however close to the beginning of the wait: none is slept through.
+bool WaitForInput(int fd);
 
 }  // namespace rill_chat

@@ -1,7 +1,10 @@
 #include "message_reader.h"
 
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
 #include <cstdio>
-#include <cstdlib>
 
 #include "interrupt.h"
 
@@ -16,16 +19,31 @@ bool IsBlank(const std::string& text) {
 
 }  // namespace
 
+// False at the end of the input, after an interrupt, and where the input cannot be read.
+bool MessageReader::ReadMore() {
+  char bytes[4096];
+  while (WaitForInput(STDIN_FILENO)) {
+    const ssize_t n = read(STDIN_FILENO, bytes, sizeof bytes);
+    if (n > 0) unread_.append(bytes, static_cast<size_t>(n));
+    if (n >= 0 || (errno != EINTR && errno != EAGAIN)) return n > 0;
+  }
+  return false;
+}
+
+// The last line may lack its line feed.
 std::optional<std::string> MessageReader::ReadLine(const char* prompt) {
   if (terminal_) std::fputs(prompt, stderr);
-  char* buffer = nullptr;
-  size_t capacity = 0;
-  const ssize_t n = getline(&buffer, &capacity, stdin);
-  std::optional<std::string> line;
-  if (n >= 0 && !Interrupted()) line.emplace(buffer, static_cast<size_t>(n));
-  std::free(buffer);
-  if (!line) return line;
-  while (!line->empty() && (line->back() == '\n' || line->back() == '\r')) line->pop_back();
+  size_t end = unread_.find('\n');
+  while (end == std::string::npos) {
+    const size_t searched = unread_.size();
+    if (!ReadMore()) break;
+    end = unread_.find('\n', searched);
+  }
+  if (Interrupted() || unread_.empty()) return std::nullopt;
+  const size_t size = std::min(end, unread_.size());
+  std::string line = unread_.substr(0, size);
+  unread_.erase(0, size + 1);
+  while (!line.empty() && line.back() == '\r') line.pop_back();
   return line;
 }
 

@@ -101,7 +101,10 @@ int RunDiff(const Options& options) {
 }
 
 int Run(const Options& options) {
-  rill_chat::CatchInterrupts();
+  if (!rill_chat::CatchInterrupts()) {
+    std::fputs("rill-session: cannot catch interrupts: no descriptors left\n", stderr);
+    return kFailure;
+  }
   switch (options.command) {
     case Command::kInspect:
       return RunInspect(options);
