@@ -2,13 +2,9 @@
 // any split of the prompt and any number of threads, and what quantisation costs.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <cmath>
-#include <numeric>
 #include <random>
 
-#include "model/graph/forward.h"
-#include "tests/support/golden.h"
+#include "tests/model/golden_timeline.h"
 
 namespace rill {
 namespace {
@@ -16,69 +12,6 @@ namespace {
 using namespace test;
 
 constexpr float kTolerance = 1e-4f;  // tests/golden/README.md: what a float32 implementation keeps
-
-std::string Folder(const std::string& name) { return std::string(RILL_SOURCE_DIR) + "/tests/golden/" + name; }
-
-int Argmax(const float* logits, size_t n) { return static_cast<int>(std::max_element(logits, logits + n) - logits); }
-
-float MaxDifference(const float* a, const float* b, size_t n) {
-  float worst = 0;
-  for (size_t i = 0; i < n; ++i) {
-    const float d = std::fabs(a[i] - b[i]);
-    worst = d <= worst ? worst : d;        // a NaN difference is kept: it is not <=
-    if (std::isnan(d)) return d;
-  }
-  return worst;
-}
-
-// A timeline driven piece by piece, keeping the logits of every token.
-struct Timeline {
-  std::shared_ptr<const Model> model;
-  std::unique_ptr<SequenceState> state;
-  std::unique_ptr<Forward> forward;
-  std::vector<float> logits;
-
-  Timeline(std::shared_ptr<const Model> m, const SessionShape& shape) : model(std::move(m)) {
-    auto made = SequenceState::Create(model->device(), model->config(), shape);
-    EXPECT_TRUE(made.ok()) << made.status();
-    state = *std::move(made);
-    auto fwd = Forward::Create(model, *state, shape);
-    EXPECT_TRUE(fwd.ok()) << fwd.status();
-    forward = *std::move(fwd);
-  }
-
-  void Append(absl::Span<const int32_t> ids) {
-    const auto keep = [this](int64_t, absl::Span<const float> row) { logits.insert(logits.end(), row.begin(), row.end()); };
-    const absl::Status s = forward->Prefill(ids, LogitsWanted::kAll, [] { return false; }, keep);
-    ASSERT_TRUE(s.ok()) << s;
-  }
-  void Step(int32_t id) {
-    const absl::Status s = forward->Step(id);
-    ASSERT_TRUE(s.ok()) << s;
-    const absl::Span<float> row = forward->host_logits();
-    logits.insert(logits.end(), row.begin(), row.end());
-  }
-  // Pieces of the given lengths; a piece of 1 is a step.
-  void Feed(absl::Span<const int32_t> ids, const std::vector<int64_t>& pieces) {
-    size_t at = 0;
-    for (int64_t n : pieces) {
-      if (n == 1) Step(ids[at]);
-      if (n > 1) Append(ids.subspan(at, static_cast<size_t>(n)));
-      at += static_cast<size_t>(n);
-    }
-    ASSERT_EQ(at, ids.size());
-  }
-};
-
-std::vector<int64_t> RandomPieces(int64_t total, std::mt19937_64& random) {
-  std::vector<int64_t> pieces;
-  while (total > 0) {
-    const int64_t n = std::min<int64_t>(total, 1 + static_cast<int64_t>(random() % (random() % 3 == 0 ? 150 : 5)));
-    pieces.push_back(n);
-    total -= n;
-  }
-  return pieces;
-}
 
 SessionShape Shape(int64_t chunk = 300) {
   SessionShape shape;
@@ -93,10 +26,10 @@ class GoldenTest : public ::testing::TestWithParam<std::tuple<const char*, const
   void SetUp() override {
     folder_ = std::get<0>(GetParam());
     device_ = std::get<1>(GetParam());
-    reference_ = std::make_unique<Reference>(Folder(folder_) + "/reference.safetensors");
+    reference_ = std::make_unique<Reference>(GoldenFolder(folder_) + "/reference.safetensors");
     ids_ = reference_->I32("input_ids");
     ASSERT_EQ(ids_.size(), 300u);
-    path_ = ConvertTo(temp_, Folder(folder_), "bf16");
+    path_ = ConvertTo(temp_, GoldenFolder(folder_), "bf16");
     model_ = OpenModel(path_, device_);
     ASSERT_NE(model_, nullptr);
   }
@@ -219,24 +152,6 @@ TEST_P(GoldenTest, ACancelledPassLeavesTheStateAsItWas) {
   CheckLogits(t);
 }
 
-// Mean Kullback-Leibler divergence of the quantised model's distribution from the bf16 model's, in nats per token.
-double MeanKl(const std::vector<float>& exact, const std::vector<float>& coded, size_t vocab) {
-  double total = 0;
-  const size_t rows = exact.size() / vocab;
-  const auto log_sum = [vocab](const float* l) {
-    const float top = *std::max_element(l, l + vocab);
-    double sum = 0;
-    for (size_t i = 0; i < vocab; ++i) sum += std::exp(static_cast<double>(l[i]) - top);
-    return top + std::log(sum);
-  };
-  for (size_t r = 0; r < rows; ++r) {
-    const float *p = &exact[r * vocab], *q = &coded[r * vocab];
-    const double zp = log_sum(p), zq = log_sum(q);
-    for (size_t i = 0; i < vocab; ++i) total += std::exp(p[i] - zp) * ((p[i] - zp) - (q[i] - zq));
-  }
-  return total / static_cast<double>(rows);
-}
-
 TEST_P(GoldenTest, QuantisedModelsStayNear) {
   Timeline exact(model_, Shape());
   exact.Append(ids_);
@@ -245,7 +160,7 @@ TEST_P(GoldenTest, QuantisedModelsStayNear) {
   const bool a = folder_ == "tiny_a";
   const struct { const char* recipe; double bound; } kRecipes[] = {{"q8", a ? 0.06 : 0.006}, {"q4", a ? 0.52 : 0.14}};
   for (const auto& r : kRecipes) {
-    Timeline t(OpenModel(ConvertTo(temp_, Folder(folder_), r.recipe), device_), Shape());
+    Timeline t(OpenModel(ConvertTo(temp_, GoldenFolder(folder_), r.recipe), device_), Shape());
     t.Append(ids_);
     const double kl = MeanKl(exact.logits, t.logits, static_cast<size_t>(model_->config().vocab_size));
     printf("[ measured ] %s %s on %s: mean KL to bf16 %.3g nats per token\n", folder_.c_str(), r.recipe, device_.c_str(), kl);

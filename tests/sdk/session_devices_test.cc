@@ -15,8 +15,7 @@ namespace {
 class SessionDevicesTest : public ::testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
-    const auto device = OpenDevice(GetParam());
-    if (!device.ok()) GTEST_SKIP() << device.status();
+    if (const std::string why = WhyAbsent(GetParam()); !why.empty()) GTEST_SKIP() << why;
     model_ = MakeModel(GetParam(), 12);
     ASSERT_NE(model_, nullptr);
     ids_ = RandomIds(random_, 150);

@@ -8,6 +8,13 @@ namespace rill::test {
 
 std::vector<std::string> DeviceNames() { return {"ref", "cpu", "cuda"}; }
 
+std::string WhyAbsent(const std::string& name) {
+  if (name != "cuda") return "";
+  static const absl::Status status = OpenDevice("cuda").status();
+  const bool absent = absl::IsNotFound(status) || absl::IsUnavailable(status);
+  return absent ? std::string(status.message()) : "";
+}
+
 absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, int n_threads) {
   absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, n_threads);
   if (!device.ok() || !(*device)->is_host()) return device;
@@ -15,11 +22,8 @@ absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, 
 }
 
 void DeviceTest::SetUp() {
+  if (const std::string why = WhyAbsent(GetParam()); !why.empty()) GTEST_SKIP() << why;
   absl::StatusOr<std::unique_ptr<Device>> opened = OpenTestDevice(GetParam());
-  if (!opened.ok() && GetParam() == "cuda" &&
-      (absl::IsNotFound(opened.status()) || absl::IsUnavailable(opened.status()))) {
-    GTEST_SKIP() << opened.status().message();
-  }
   ASSERT_TRUE(opened.ok()) << opened.status();
   device_ = *std::move(opened);
   rig_ = std::make_unique<Rig>(*device_);

@@ -24,6 +24,10 @@ namespace rill::test {
 // skipped.
 std::vector<std::string> DeviceNames();
 
+// Why a test on this device has to be skipped: the machine or the build has none. Empty when it
+// has one, and when opening it fails for another reason, which then is the test's failure.
+std::string WhyAbsent(const std::string& name);
+
 // Guarded when it is a host device. `n_threads` as in OpenDevice.
 absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, int n_threads = 0);
 
