@@ -27,11 +27,17 @@ fi
 cd "$root"
 cmake --preset fuzz -DCMAKE_C_COMPILER=clang -DCMAKE_CXX_COMPILER=clang++ -DRILL_CUDA=OFF -DRILL_BUILD_TOOLS=OFF -DCMAKE_CXX_FLAGS_RELWITHDEBINFO=-O1 > /dev/null
 cmake --build build/fuzz --target "${names[@]/#/fuzz_}"
-for name in "${names[@]}"; do
-  finds=build/fuzz-finds/$name
+
+fuzz() { # NAME
+  local name=$1 finds=build/fuzz-finds/$1
   mkdir -p "$finds"
   # -max_len: a little more than the largest seed
   build/fuzz/tests/fuzz/fuzz_"$name" -max_total_time="$seconds" -timeout=5 -rss_limit_mb=768 -max_len=131072 \
     -verbosity=0 -print_final_stats=1 -artifact_prefix="$finds/" "$finds" "tests/fuzz/corpus/$name" 2>&1 |
     sed "s/^/$name: /" | grep -v 'dictionary\|new_units\|slowest\|^$'
-done
+}
+
+# One for each processor at a time: each has its seconds to itself.
+export -f fuzz
+export seconds
+printf '%s\n' "${names[@]}" | xargs -n 1 -P "$(nproc)" bash -c 'set -euo pipefail; fuzz "$1"' fuzz
