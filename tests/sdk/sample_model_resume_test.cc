@@ -11,6 +11,7 @@
 
 #include "model/tokenizer/chat.h"
 #include "tests/sdk/greedy_reply.h"
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 #include "tests/support/run_program.h"
 
@@ -39,9 +40,13 @@ std::vector<Case> Cases(const Tokenizer& tokenizer) {
 
 std::string File(const std::string& folder, size_t i) { return folder + "/" + std::to_string(i) + ".rillstate"; }
 
-// The process that asks: answers to standard output, a line each.
-void Ask(const std::string& folder) {
-  const auto model = OpenModel(folder + "/model.rill", "cpu", 2);
+class SampleModelResumeTest : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Devices, SampleModelResumeTest, ::testing::Values("cpu", "cuda"),
+                         [](const auto& info) { return info.param; });
+
+// The process that asks: answers to a file, a line each.
+void Ask(const std::string& folder, const std::string& device) {
+  const auto model = OpenModel(folder + "/model.rill", device, 2);
   ASSERT_NE(model, nullptr);
   const std::vector<Case> cases = Cases(*model->tokenizer());
   std::ofstream answers(folder + "/answers");
@@ -55,14 +60,15 @@ void Ask(const std::string& folder) {
   }
 }
 
-TEST(SampleModelResumeTest, RecallsWhatAnotherProcessWasTold) {
-  if (const char* folder = std::getenv("RILL_TEST_FOLDER")) return Ask(folder);
+TEST_P(SampleModelResumeTest, RecallsWhatAnotherProcessWasTold) {
+  if (const std::string why = WhyAbsent(GetParam()); !why.empty()) GTEST_SKIP() << why;
+  if (const char* folder = std::getenv("RILL_TEST_FOLDER")) return Ask(folder, GetParam());
   TempDir temp;
   const std::string path = ConvertTo(temp, kFolder + "/checkpoint", "bf16");
   std::filesystem::rename(path, temp / "model.rill");
   std::vector<Case> cases;
   {
-    const auto model = OpenModel(temp / "model.rill", "cpu", 2);
+    const auto model = OpenModel(temp / "model.rill", GetParam(), 2);
     ASSERT_NE(model, nullptr);
     cases = Cases(*model->tokenizer());
     ASSERT_EQ(cases.size(), 100u);
@@ -77,7 +83,8 @@ TEST(SampleModelResumeTest, RecallsWhatAnotherProcessWasTold) {
     }
   }
   const std::string self = std::filesystem::read_symlink("/proc/self/exe").string();
-  const ProgramResult run = RunProgram({"/usr/bin/env", "RILL_TEST_FOLDER=" + temp.path(), self});
+  const ProgramResult run = RunProgram({"/usr/bin/env", "RILL_TEST_FOLDER=" + temp.path(), self,
+                                        "--gtest_filter=*SampleModelResumeTest*/" + GetParam()});
   ASSERT_EQ(run.exit_code, 0) << run.out << run.err;
   std::ifstream answers(temp / "answers");
   int right = 0;
@@ -86,7 +93,7 @@ TEST(SampleModelResumeTest, RecallsWhatAnotherProcessWasTold) {
     ASSERT_TRUE(std::getline(answers, answer));
     right += answer == one.expected;
   }
-  printf("[ measured ] bf16 recalls %d of 100 across processes\n", right);
+  printf("[ measured ] bf16 on %s recalls %d of 100 across processes\n", GetParam().c_str(), right);
   EXPECT_GE(right, 95);
 }
 

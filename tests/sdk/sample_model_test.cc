@@ -11,6 +11,7 @@
 
 #include "model/tokenizer/chat.h"
 #include "tests/sdk/greedy_reply.h"
+#include "tests/support/devices.h"
 #include "tests/support/golden.h"
 
 namespace rill::test {
@@ -61,10 +62,14 @@ double Perplexity(std::shared_ptr<const Model> model) {
   return std::exp(sum / scored);
 }
 
-class SampleModelTest : public ::testing::Test {
+class SampleModelTest : public ::testing::TestWithParam<std::string> {
  protected:
+  void SetUp() override {
+    if (const std::string why = WhyAbsent(GetParam()); !why.empty()) GTEST_SKIP() << why;
+  }
+
   std::shared_ptr<const Model> Converted(const std::string& recipe) {
-    return OpenModel(ConvertTo(temp_, kFolder + "/checkpoint", recipe), "cpu", 2);
+    return OpenModel(ConvertTo(temp_, kFolder + "/checkpoint", recipe), GetParam(), 2);
   }
 
   // How many of the 100 held-out conversations end with the whole answer, letter for letter.
@@ -80,19 +85,22 @@ class SampleModelTest : public ::testing::Test {
                         reply = Reply(*session, one["messages"].dump());
       right += reply == expected;
       if (reply != expected) {
-        printf("[ measured ] %s, %d tokens earlier: \"%s\" instead of \"%s\"\n", recipe.c_str(),
-               one["distance"].get<int>(), reply.c_str(), expected.c_str());
+        printf("[ measured ] %s on %s, %d tokens earlier: \"%s\" instead of \"%s\"\n", recipe.c_str(),
+               GetParam().c_str(), one["distance"].get<int>(), reply.c_str(), expected.c_str());
       }
     }
     EXPECT_EQ(cases, 100);
-    printf("[ measured ] %s recalls %d of %d\n", recipe.c_str(), right, cases);
+    printf("[ measured ] %s on %s recalls %d of %d\n", recipe.c_str(), GetParam().c_str(), right,
+           cases);
     return right;
   }
 
   TempDir temp_;
 };
+INSTANTIATE_TEST_SUITE_P(Devices, SampleModelTest, ::testing::Values("cpu", "cuda"),
+                         [](const auto& info) { return info.param; });
 
-TEST_F(SampleModelTest, HeldOutConversationsReachBackFourThousandTokens) {
+TEST(SampleModelFilesTest, HeldOutConversationsReachBackFourThousandTokens) {
   std::ifstream file(kFolder + "/heldout/recall.jsonl");
   int nearest = 1 << 30, furthest = 0;
   for (std::string line; std::getline(file, line);) {
@@ -104,21 +112,22 @@ TEST_F(SampleModelTest, HeldOutConversationsReachBackFourThousandTokens) {
   EXPECT_GE(furthest, 3900);
 }
 
-TEST_F(SampleModelTest, RecallsFactsInBf16) { EXPECT_GE(Recalled("bf16"), 95); }
+TEST_P(SampleModelTest, RecallsFactsInBf16) { EXPECT_GE(Recalled("bf16"), 95); }
 
-TEST_F(SampleModelTest, RecallsFactsIn4Bits) { EXPECT_GE(Recalled("q4"), 90); }
+TEST_P(SampleModelTest, RecallsFactsIn4Bits) { EXPECT_GE(Recalled("q4"), 90); }
 
-TEST_F(SampleModelTest, PredictsHeldOutText) {
+TEST_P(SampleModelTest, PredictsHeldOutText) {
   const double bf16 = Perplexity(Converted("bf16")), q8 = Perplexity(Converted("q8")),
                q4 = Perplexity(Converted("q4"));
-  printf("[ measured ] perplexity bf16 %.4f, q8 %.4f, q4 %.4f\n", bf16, q8, q4);
+  printf("[ measured ] perplexity on %s: bf16 %.4f, q8 %.4f, q4 %.4f\n", GetParam().c_str(), bf16, q8,
+         q4);
   EXPECT_LT(bf16, 4.0);  // README.md there says what was measured: 3.741, 3.743, 3.757
   EXPECT_GT(bf16, 1.5);
   EXPECT_LT(q8, bf16 * 1.005);
   EXPECT_LT(q4, bf16 * 1.02);
 }
 
-TEST_F(SampleModelTest, ComputesWhatTransformersComputes) {
+TEST_P(SampleModelTest, ComputesWhatTransformersComputes) {
   const Reference golden(kFolder + "/heldout/golden.safetensors");
   const std::vector<int32_t> ids = golden.I32("input_ids"), greedy = golden.I32("greedy_ids");
   const std::vector<float> expected = golden.F32("logits");
@@ -128,29 +137,35 @@ TEST_F(SampleModelTest, ComputesWhatTransformersComputes) {
                from = ids.size() - expected.size() / vocab;
   ASSERT_EQ(expected.size(), 64 * vocab);
   const auto session = Open(model, 512, DType::kF32);
-  float worst = 0;
+  float worst = 0, largest = 0;
   const absl::Status status =
       session->Append(ids, {}, [&](uint64_t position, absl::Span<const float> logits) {
         if (position < from) return;
         const float* row = &expected[(position - from) * vocab];
-        for (size_t i = 0; i < vocab; ++i) worst = std::max(worst, std::fabs(logits[i] - row[i]));
+        for (size_t i = 0; i < vocab; ++i) {
+          worst = std::max(worst, std::fabs(logits[i] - row[i]));
+          largest = std::max(largest, std::fabs(row[i]));
+        }
         EXPECT_FALSE(std::isnan(logits[0]));
       });
   ASSERT_TRUE(status.ok()) << status;
-  printf("[ measured ] largest logit difference to transformers %.2e\n",
-         static_cast<double>(worst));
-  EXPECT_LT(worst, 2e-4f);
+  const bool host = model->device().is_host();
   SamplingParams params;
   params.temperature = 0;
+  size_t same = 0;
   for (size_t i = 0; i < greedy.size(); ++i) {
     const auto drawn = session->Sample(params);
     ASSERT_TRUE(drawn.ok()) << drawn.status();
-    ASSERT_EQ(drawn->id, greedy[i]) << "token " << i;
-    ASSERT_TRUE(session->Step(drawn->id).ok());
+    same += drawn->id == greedy[i];
+    ASSERT_TRUE(session->Step(greedy[i]).ok());
   }
+  printf("[ measured ] %s to transformers: largest logit difference %.2e of %.1f, %zu of %zu greedy tokens\n",
+         GetParam().c_str(), static_cast<double>(worst), static_cast<double>(largest), same, greedy.size());
+  EXPECT_LT(worst, host ? 2e-4f : 5e-2f * largest);
+  EXPECT_GE(static_cast<double>(same), (host ? 1 : 0.97) * static_cast<double>(greedy.size()));
 }
 
-TEST_F(SampleModelTest, ExplainsAWord) {
+TEST_P(SampleModelTest, ExplainsAWord) {
   const auto session = Open(Converted("bf16"), 512, DType::kBf16);
   const std::string reply = Reply(*session, R"([{"role": "user", "content": "What is a brook?"}])");
   printf("[ measured ] What is a brook? %s\n", reply.c_str());

@@ -102,12 +102,15 @@ TEST_P(SessionDevicesTest, RepeatsAReplyForASeed) {
   EXPECT_EQ(replies[0], replies[1]);
 }
 
+// The logits after each of `ids`, stepped, and after a pass over them all once more.
 std::vector<Row> StepThrough(Session& session, absl::Span<const int32_t> ids) {
   std::vector<Row> rows;
   for (const int32_t id : ids) {
     EXPECT_TRUE(session.Step(id).ok());
     rows.push_back(LogitsOf(session));
   }
+  EXPECT_TRUE(session.Append(ids).ok());
+  rows.push_back(LogitsOf(session));
   return rows;
 }
 

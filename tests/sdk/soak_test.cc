@@ -1,14 +1,18 @@
 // Long sessions: a hundred thousand tokens with a file in between every now and then are the same
-// tokens, and what a token costs does not grow.
+// tokens, what a token costs does not grow, and memory does not either.
 //
 // RILL_SOAK_TOKENS sets how many (ctest runs 100,000 as sdk/soak_full).
+#include <unistd.h>
+
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 
 #include "model/io/sha256.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/referee.h"
 #include "tests/support/counting_alloc.h"
+#include "tests/support/devices.h"
 #include "tests/support/memory_fs.h"
 
 namespace rill::test {
@@ -44,10 +48,11 @@ SamplingParams Sampling() {
 }
 
 // A conversation that depends on nothing but its seed and the session's answers: replies, messages,
-// and, when the context is full, a rewind or a fresh start.
+// and, when the context is full, a rewind or a fresh start. On a GPU always the latter: there a
+// rewind is near the state it goes back to, and how near depends on which records were at hand.
 class Conversation {
  public:
-  explicit Conversation(uint64_t seed) : random_(seed) {}
+  Conversation(uint64_t seed, bool rewinds) : random_(seed), rewinds_(rewinds) {}
 
   // One reply token, or what else is due before it.
   void Go(Session& session) {
@@ -67,7 +72,7 @@ class Conversation {
 
  private:
   void MakeRoom(Session& session) {
-    const int64_t to = random_.Int(0, 2) == 0 ? 0 : random_.Int(1, kMaxTokens - kMessage - 1);
+    const int64_t to = random_.Int(0, 2) == 0 || !rewinds_ ? 0 : random_.Int(1, kMaxTokens - kMessage - 1);
     const auto cost = session.Rewind(static_cast<uint64_t>(to));
     ASSERT_TRUE(cost.ok()) << cost.status();
   }
@@ -82,12 +87,26 @@ class Conversation {
   }
 
   Random random_;
+  const bool rewinds_;
   int64_t tokens_ = 0;
   std::vector<Sha256Digest> chain_;
 };
 
+uint64_t ResidentBytes() {
+  std::ifstream statm("/proc/self/statm");
+  uint64_t size = 0, resident = 0;
+  statm >> size >> resident;
+  return resident * static_cast<uint64_t>(sysconf(_SC_PAGESIZE));
+}
+
 class SoakTest : public ::testing::TestWithParam<std::string> {
  protected:
+  void SetUp() override {
+    if (const std::string why = WhyAbsent(GetParam()); !why.empty()) GTEST_SKIP() << why;
+    model_ = MakeModel(GetParam(), 21, "q4", 1);
+    ASSERT_NE(model_, nullptr);
+  }
+
   // Through a file into a new session: saved or flushed, read at once or lazily, by turns.
   void ThroughAFile(std::unique_ptr<Session>& session, int64_t turn) {
     if (turn % 4 < 2) {
@@ -108,15 +127,19 @@ class SoakTest : public ::testing::TestWithParam<std::string> {
     session = *std::move(loaded);
   }
 
-  std::shared_ptr<const Model> model_ = MakeModel(GetParam(), 21, "q4", 1);
+  std::shared_ptr<const Model> model_;
   MemoryFileSystem files_;
 };
-INSTANTIATE_TEST_SUITE_P(HostDevices, SoakTest, ::testing::Values("ref", "cpu"),
+RILL_FOR_EACH_DEVICE(SoakTest);
+
+class SoakOnTheHostTest : public SoakTest {};
+INSTANTIATE_TEST_SUITE_P(HostDevices, SoakOnTheHostTest, ::testing::Values("ref", "cpu"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(SoakTest, AChainOfTokensDoesNotSeeTheFilesInIt) {
   const int64_t n = SoakTokens() / (GetParam() == "ref" ? 5 : 1);  // it is that much slower
-  Conversation straight(3), through(3);
+  const bool rewinds = model_->device().is_host();
+  Conversation straight(3, rewinds), through(3, rewinds);
   const auto session = NewSession(model_, Shape());
   auto other = NewSession(model_, Shape());
   int64_t files = 0;
@@ -133,6 +156,41 @@ TEST_P(SoakTest, AChainOfTokensDoesNotSeeTheFilesInIt) {
   }
   EXPECT_EQ(files, n / kBetweenFiles);
   EXPECT_EQ(TokensOf(*other), TokensOf(*session));
+}
+
+// Lap after lap through a full context: nothing from the heap, nothing from the device, and a
+// process that stays as large as it was after the first lap.
+TEST_P(SoakTest, AChainOfTokensTakesNoMemory) {
+  constexpr int64_t kLap = 1024;
+  const int64_t n = SoakTokens() / (GetParam() == "ref" ? 5 : 1);
+  Random random;
+  SessionShape shape = Shape();
+  shape.max_tokens = kLap;
+  const auto session = NewSession(model_, shape);
+  const std::vector<int32_t> message = RandomIds(random, kMessage);
+  const SamplingParams sampling = Sampling();
+  uint64_t allocations = 0, device = 0, resident = 0;
+  for (int64_t i = 0; i < n; ++i) {
+    if (i % (kLap - kMessage) == 0) {
+      ASSERT_TRUE(session->Reset().ok());
+      ASSERT_TRUE(session->Append(message).ok());
+    }
+    ASSERT_TRUE(session->Step(static_cast<int32_t>(random.Int(0, 96))).ok());
+    ASSERT_TRUE(session->Sample(sampling).ok());
+    ASSERT_TRUE(session->Logits().ok());
+    if (i == std::min(kLap, n / 2)) {
+      device = model_->device().allocated_bytes(), resident = ResidentBytes();
+      allocations = AllocationCount();  // last: reading the other two takes one
+    }
+  }
+  EXPECT_EQ(AllocationCount() - allocations, 0u);
+  EXPECT_EQ(model_->device().allocated_bytes(), device);
+  EXPECT_EQ(model_->device().peak_allocated_bytes(), device);
+  const uint64_t grown = std::max(ResidentBytes(), resident) - resident;
+  printf("[ measured ] %s: %lld tokens, resident memory %llu bytes and %llu more\n", GetParam().c_str(),
+         static_cast<long long>(n), static_cast<unsigned long long>(resident),
+         static_cast<unsigned long long>(grown));
+  EXPECT_LE(grown, uint64_t{1} << 20);
 }
 
 // From a full ladder on: every 64th token takes a rung and gives one up.
@@ -165,7 +223,7 @@ TEST_P(SoakTest, ATokenAllocatesNothingWhileTheLadderGrows) {
 }
 
 // What the plan says is what a session takes, and a fork as much again, whatever is done with them.
-TEST_P(SoakTest, PlansHoldForLaddersRingsAndForks) {
+TEST_P(SoakOnTheHostTest, PlansHoldForLaddersRingsAndForks) {
   Random random;
   Device& device = model_->device();
   for (const int64_t window : {0, 8, 64}) {
