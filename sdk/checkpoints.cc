@@ -14,9 +14,7 @@ absl::Status Session::Impl::CopyLogitsTo(void* rung) const {
 }
 
 absl::Status Session::Impl::CopyLogitsFrom(const void* rung) {
-  const TensorView logits = forward->logits();
-  return session.model_->device().CopyOn(logits.data, static_cast<const char*>(rung) + state->layout().fixed_bytes,
-                                         static_cast<size_t>(logits.bytes()));
+  return forward->SetLogits(static_cast<const char*>(rung) + state->layout().fixed_bytes);
 }
 
 // What a replay of the last tokens will start from: the newest positions of the pass that are multiples of the spacing.

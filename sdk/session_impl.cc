@@ -23,7 +23,7 @@ absl::Status Session::Impl::Allocate(const Pools& pools) {
   const ModelConfig& config = session.model_->config();
   const SessionShape& shape = session.shape_;
   RILL_ASSIGN_OR_RETURN(state, SequenceState::Create(device, config, shape, pools.pages));
-  RILL_ASSIGN_OR_RETURN(forward, Forward::Create(session.model_, *state, shape));
+  RILL_ASSIGN_OR_RETURN(forward, Forward::Create(session.model_, *state, shape, pools.logits));
   RILL_ASSIGN_OR_RETURN(
       ledger, HostBlock::Allocate(device, static_cast<size_t>(shape.max_tokens) * sizeof(int32_t)));
   RILL_ASSIGN_OR_RETURN(sample_scratch,

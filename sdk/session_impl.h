@@ -25,9 +25,9 @@ class Generation;
 struct Session::Impl {
   Impl(Session& owner, Clock* time) : session(owner), clock(time) {}
 
-  // Pools to share pages and rungs with; null for new ones.
+  // Pools to share pages, rungs and logits with; null for new ones.
   struct Pools {
-    std::shared_ptr<BlockPool> pages, rungs;
+    std::shared_ptr<BlockPool> pages, rungs, logits;
   };
   absl::Status Allocate(const Pools& pools = {});
 

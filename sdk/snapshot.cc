@@ -81,13 +81,11 @@ absl::Status Session::Impl::Assume(absl::Span<const int32_t> tokens, const void*
 absl::StatusOr<std::unique_ptr<Session>> Session::Impl::Fork() {
   std::unique_ptr<Session> fork(new Session(session.model_, session.shape_, clock));
   Impl& other = *fork->impl_;
-  RILL_RETURN_IF_ERROR(other.Allocate({state->pool(), ladder.pool()}));
+  RILL_RETURN_IF_ERROR(other.Allocate({state->pool(), ladder.pool(), forward->logits_pool()}));
   if (state->position() == 0) return fork;
   // Straight from this session's own memory: a rung in between would cost as much again.
   RILL_RETURN_IF_ERROR(other.state->Assume(state->position(), state->fixed().data(), state->pages()));
-  const TensorView logits = forward->logits();
-  RILL_RETURN_IF_ERROR(session.model_->device().CopyOn(other.forward->logits().data, logits.data,
-                                                       static_cast<size_t>(logits.bytes())));
+  RILL_RETURN_IF_ERROR(other.forward->ShareLogits(*forward));
   std::copy_n(ledger.as<int32_t>(), state->position(), other.ledger.as<int32_t>());
   other.Stand(session.length());
   other.ladder.Share(ladder, state->position());

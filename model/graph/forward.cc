@@ -33,22 +33,46 @@ Forward::Forward(std::shared_ptr<const Model> model, SequenceState& state, const
     : model_(std::move(model)), device_(model_->device()), state_(state), shape_(shape) {}
 
 absl::StatusOr<std::unique_ptr<Forward>> Forward::Create(std::shared_ptr<const Model> model, SequenceState& state,
-                                                         const SessionShape& shape) {
+                                                         const SessionShape& shape,
+                                                         std::shared_ptr<BlockPool> logits) {
   RILL_RETURN_IF_ERROR(Validate(shape));
   std::unique_ptr<Forward> forward(new Forward(std::move(model), state, shape));
-  RILL_RETURN_IF_ERROR(forward->Allocate());
+  RILL_RETURN_IF_ERROR(forward->Allocate(std::move(logits)));
   return forward;
 }
 
-absl::Status Forward::Allocate() {
+absl::Status Forward::Allocate(std::shared_ptr<BlockPool> logits) {
   Scratch counting(nullptr);
   PassBuffers::Take(counting, model_->config(), shape_);
   RILL_ASSIGN_OR_RETURN(workspace_, Buffer::Allocate(device_, counting.used()));
   RILL_ASSIGN_OR_RETURN(shadow_, Buffer::Allocate(device_, state_.fixed().bytes()));
   Scratch scratch(workspace_.data());
   buffers_ = PassBuffers::Take(scratch, model_->config(), shape_);
+  logits_pool_ = logits != nullptr ? std::move(logits) : BlockPool::Create(device_, LogitsBytes(model_->config()));
+  RILL_ASSIGN_OR_RETURN(reservation_, logits_pool_->Reserve(1));
+  RILL_RETURN_IF_ERROR(OwnLogits());
   if (!device_.is_host()) host_logits_.resize(static_cast<size_t>(model_->config().vocab_size));
   if (device_.ops().make_fused_decoder != nullptr) return MakeDecoder();
+  return absl::OkStatus();
+}
+
+// Before they are written. What others share stays theirs; it is let go of first, so that one is left to take.
+absl::Status Forward::OwnLogits() {
+  if (logits_.writable()) return absl::OkStatus();
+  logits_ = BlockRef();
+  logits_ = logits_pool_->Take();
+  return logits_.empty() ? absl::InternalError("logits: the pool has no block left") : absl::OkStatus();
+}
+
+absl::Status Forward::SetLogits(const void* row) {
+  RILL_RETURN_IF_ERROR(OwnLogits());
+  return device_.CopyOn(logits_.data(), row, static_cast<size_t>(logits().bytes()));
+}
+
+// A fused decoder was told once and for all where its logits go.
+absl::Status Forward::ShareLogits(const Forward& other) {
+  if (decoder_ != nullptr) return SetLogits(other.logits_.data());
+  logits_ = other.logits_;
   return absl::OkStatus();
 }
 
@@ -162,42 +186,47 @@ absl::Status Forward::RunLayer(int64_t l, const Pass& pass, absl::Span<const Sta
 
 absl::Status Forward::RunHead(int64_t n_tokens, LogitsWanted wanted, RowSink sink) {
   if (wanted == LogitsWanted::kNone) return absl::OkStatus();
-  const BoundWeights& w = model_->weights();
   const float eps = model_->config().rms_norm_eps;
   const int64_t first = wanted == LogitsWanted::kAll ? 0 : n_tokens - 1;
   const TensorView x = buffers_.x.Rows(first, n_tokens - first), normed = buffers_.normed.Rows(first, n_tokens - first);
-  RILL_RETURN_IF_ERROR(device_.ops().rms_norm(device_, RmsNormArgs{eps, x, w.final_norm, normed}));
-  for (int64_t row = first; row < n_tokens; row += kHeadRows) {
-    const int64_t n = std::min(kHeadRows, n_tokens - row);
-    const Pass pass{device_, 0, n};
-    const TensorView out = FirstRows(buffers_.head, n);
-    RILL_RETURN_IF_ERROR(pass.Project(buffers_.normed.Rows(row, n), {{w.lm_head, out}}));
-    if (wanted == LogitsWanted::kAll) {
-      for (int64_t i = 0; i < n; ++i) {
-        if (device_.is_host()) {
-          sink(row + i, absl::MakeConstSpan(out.Rows(i, 1).f32(), host_logits().size()));
-          continue;
-        }
-        RILL_RETURN_IF_ERROR(device_.CopyOut(host_logits_.data(), out.Rows(i, 1).data, host_logits_.size() * sizeof(float)));
-        sink(row + i, host_logits_);
-      }
-    }
-    if (row + n == n_tokens && n > 1) {
-      RILL_RETURN_IF_ERROR(device_.CopyOn(buffers_.head.data, out.Rows(n - 1, 1).data, out.bytes() / n));
+  RILL_RETURN_IF_ERROR(
+      device_.ops().rms_norm(device_, RmsNormArgs{eps, x, model_->weights().final_norm, normed}));
+  if (wanted == LogitsWanted::kAll) return DeliverRows(n_tokens, sink);
+  RILL_RETURN_IF_ERROR(OwnLogits());
+  return Project(n_tokens - 1, logits());
+}
+
+// Of rows [row, row + the rows of `out`).
+absl::Status Forward::Project(int64_t row, const TensorView& out) {
+  const Pass pass{device_, 0, out.dim[0]};
+  return pass.Project(buffers_.normed.Rows(row, out.dim[0]), {{model_->weights().lm_head, out}});
+}
+
+absl::Status Forward::DeliverRows(int64_t n_tokens, RowSink sink) {
+  const size_t bytes = static_cast<size_t>(logits().bytes());
+  for (int64_t row = 0; row < n_tokens; row += kHeadRows) {
+    const TensorView out = FirstRows(buffers_.head, std::min(kHeadRows, n_tokens - row));
+    RILL_RETURN_IF_ERROR(Project(row, out));
+    for (int64_t i = 0; i < out.dim[0]; ++i) {
+      const TensorView one = out.Rows(i, 1);
+      const float* values = device_.is_host() ? one.f32() : host_logits_.data();
+      if (!device_.is_host()) RILL_RETURN_IF_ERROR(device_.CopyOut(host_logits_.data(), one.data, bytes));
+      sink(row + i, absl::MakeConstSpan(values, bytes / sizeof(float)));
+      if (row + i + 1 == n_tokens) RILL_RETURN_IF_ERROR(SetLogits(one.data));
     }
   }
   return absl::OkStatus();
 }
 
-TensorView Forward::logits() const { return FirstRows(buffers_.head, 1); }
+TensorView Forward::logits() const { return F32View(static_cast<float*>(logits_.data()), 1, model_->config().vocab_size); }
 
 absl::Span<float> Forward::host_logits() {
   if (!device_.is_host()) return absl::MakeSpan(host_logits_);
-  return absl::MakeSpan(buffers_.head.f32(), static_cast<size_t>(model_->config().vocab_size));
+  return absl::MakeSpan(static_cast<float*>(logits_.data()), static_cast<size_t>(model_->config().vocab_size));
 }
 
 uint64_t Forward::allocated_bytes() const {
-  return workspace_.bytes() + shadow_.bytes() + (decoder_ == nullptr ? 0 : decoder_->device_bytes());
+  return workspace_.bytes() + shadow_.bytes() + reservation_.bytes() + (decoder_ == nullptr ? 0 : decoder_->device_bytes());
 }
 
 SessionPlan PlanSession(const Model& model, const SessionShape& shape) {

@@ -35,9 +35,11 @@ struct StateTap {
 // after Create. One caller at a time.
 class Forward {
  public:
-  // Borrows `state`. ResourceExhausted with both numbers.
+  // Borrows `state`. `logits` is the pool of a Forward this one will share logits with; null makes a new one.
+  // ResourceExhausted with both numbers.
   static absl::StatusOr<std::unique_ptr<Forward>> Create(std::shared_ptr<const Model> model, SequenceState& state,
-                                                         const SessionShape& shape);
+                                                         const SessionShape& shape,
+                                                         std::shared_ptr<BlockPool> logits = nullptr);
 
   // Feeds 1..shape.prefill_chunk tokens as one pass. `cancel` is polled between layers; on Cancelled or any error the
   // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked.
@@ -54,13 +56,18 @@ class Forward {
   // The state brought forward through recorded tokens: see model/graph/replay.h. The logits are as before.
   absl::Status Replay(int64_t to);
 
-  TensorView logits() const;             // [1, vocab] f32 on the device, of the last token that wanted them
+  // [1, vocab] f32 on the device, of the last token that wanted them. To be read: others may share them.
+  TensorView logits() const;
+  absl::Status SetLogits(const void* row);               // a copy of those, in device memory
+  absl::Status ShareLogits(const Forward& other);        // of the same model and pool; until either of the two moves on
+  const std::shared_ptr<BlockPool>& logits_pool() const { return logits_pool_; }
   absl::Span<float> host_logits();       // [vocab], for the caller to copy them into; the logits themselves on hosts
   uint64_t allocated_bytes() const;      // on the device
 
  private:
   Forward(std::shared_ptr<const Model> model, SequenceState& state, const SessionShape& shape);
-  absl::Status Allocate();
+  absl::Status Allocate(std::shared_ptr<BlockPool> logits);
+  absl::Status OwnLogits();
   absl::Status MakeDecoder();
   absl::Status PrepareToWrite(int64_t n_tokens);
   absl::Status RunLayers(const TensorView& ids, Cancel cancel, absl::Span<const StateTap> taps);
@@ -69,12 +76,17 @@ class Forward {
   absl::Status RunKda(int64_t layer, const struct Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
                       const TensorView& normed);
   absl::Status RunHead(int64_t n_tokens, LogitsWanted wanted, RowSink sink);
+  absl::Status DeliverRows(int64_t n_tokens, RowSink sink);
+  absl::Status Project(int64_t row, const TensorView& out);
 
   std::shared_ptr<const Model> model_;
   Device& device_;
   SequenceState& state_;
   SessionShape shape_;
   Buffer workspace_, shadow_;
+  std::shared_ptr<BlockPool> logits_pool_;
+  BlockPool::Reservation reservation_;   // of one block, which is as many as are held
+  BlockRef logits_;
   PassBuffers buffers_;
   std::vector<float> host_logits_;       // empty on host devices
   std::unique_ptr<FusedDecoder> decoder_;

@@ -21,6 +21,12 @@ uint64_t LayerBytes(const ModelConfig& c, int64_t T, int64_t max_tokens) {
 
 }  // namespace
 
+uint64_t LogitsBytes(const ModelConfig& c) {
+  Scratch scratch(nullptr);
+  scratch.F32(c.vocab_size);
+  return scratch.used();
+}
+
 PassBuffers PassBuffers::Take(Scratch& s, const ModelConfig& c, const SessionShape& shape) {
   const int64_t T = std::min(shape.prefill_chunk, shape.max_tokens);
   PassBuffers b;

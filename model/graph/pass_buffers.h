@@ -16,11 +16,14 @@ namespace rill {
 // Rows the head computes at a time when the logits of every token are wanted.
 inline constexpr int64_t kHeadRows = 8;
 
+// Of the last token's logits, which lie in a block of their own.
+uint64_t LogitsBytes(const ModelConfig& config);
+
 struct PassBuffers {
   TensorView ids;        // [T] i32
   TensorView x;          // [T, D]  residual stream
   TensorView normed;     // [T, D]
-  TensorView head;       // [kHeadRows, V]; its first row holds the logits of the last token
+  TensorView head;       // [kHeadRows, V], for the logits of every token
   // A layer is done with its scratch when the next begins, so all kinds share one region, whose base this is.
   void* layer_base = nullptr;
 

@@ -48,7 +48,7 @@ SessionPlan MakeSessionPlan(const ModelConfig& config, const SessionShape& shape
   plan.shadow_bytes = layout.fixed_bytes;
   plan.cache_bytes = layout.page_bytes * static_cast<uint64_t>(CeilDiv(shape.max_tokens, kPageTokens));
   plan.cache_bytes_per_token = static_cast<uint64_t>(config.n_mla_layers() * config.mla_row() * SizeOf(shape.mla_dtype));
-  plan.workspace_bytes = scratch.used();
+  plan.workspace_bytes = scratch.used() + LogitsBytes(config);
   plan.logits_bytes = SampleWorkspaceBytes(config.vocab_size);
   plan.ledger_bytes = 4ull * static_cast<uint64_t>(shape.max_tokens);
   plan.ring_bytes = ReplayRing::Bytes(config, shape.rewind_window);

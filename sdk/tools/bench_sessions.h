@@ -57,7 +57,7 @@ struct FlushCost {
 struct ForkCost {
   Spread seconds;
   uint64_t resident = 0;          // growth of anonymous memory, the most of all repetitions
-  uint64_t resident_stepped = 0;  // the same, after the fork's first step
+  uint64_t resident_stepped = 0;  // after its first step: a page of its own, activations
   uint64_t reserved = 0;          // growth of the device's account, which counts promises
 };
 
@@ -108,9 +108,9 @@ std::string SessionsText(const SessionsResult& result);
 std::string SessionsJson(const SessionsResult& result);
 
 // What the measurements are held against.
-inline constexpr double kGoalLoadFactor = 1.1, kGoalLoadExtra = 0.05;  // load <= warm * + seconds
-inline constexpr double kGoalColdRatio = 100;                          // of cold to load, at 32k
-inline constexpr double kGoalFlushBytes = 4.5e6;                       // beside the state slot
-inline constexpr double kGoalForkSeconds = 0.06, kGoalForkBytes = 45e6;
+inline constexpr double kGoalLoadFactor = 1.1, kGoalLoadExtra = 0.05;    // load <= warm * + seconds
+inline constexpr double kGoalColdRatio = 100;                            // of cold to load, at 32k
+inline constexpr double kGoalFlushBytes = 4.5e6;                         // beside the state slot
+inline constexpr double kGoalForkSeconds = 0.06, kGoalForkBytes = 45e6;  // beside its tables
 
 }  // namespace rill::tools

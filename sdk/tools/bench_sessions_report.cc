@@ -1,5 +1,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "kernels/ops/mla_cache.h"
 #include "model/convert/progress.h"
 #include "nlohmann/json.hpp"
 #include "sdk/tools/bench_sessions.h"
@@ -42,9 +43,14 @@ uint64_t BesideSlot(const WriteReport& r) { return r.total - r.state; }
 
 double ColdRatio(const FirstToken& t) { return t.cold.seconds.median / t.load.median; }
 
-// The page table of a fork: an address and a reference for every page of its shape.
+// What a fork has of its own for every token and page: an id; an address and a reference.
+uint64_t ForkTables(const SessionsPoint& p) {
+  const auto tokens = static_cast<uint64_t>(p.context);
+  return sizeof(int32_t) * tokens + 2 * sizeof(void*) * (tokens / uint64_t{kPageTokens} + 1);
+}
+
 double ForkGoalBytes(const SessionsPoint& p) {
-  return kGoalForkBytes + 16.0 * static_cast<double>(p.context) / 128;
+  return kGoalForkBytes + static_cast<double>(ForkTables(p));
 }
 
 std::string LoadText(const Spread& turn, const FirstToken& t) {
@@ -97,17 +103,17 @@ std::string FlushText(const SessionsPoint& p, bool goals) {
 
 std::string ForkText(const SessionsPoint& p, bool goals) {
   const ForkCost& f = p.fork;
-  std::string seconds = Time(f.seconds), bytes = Bytes(f.resident_stepped);
+  std::string seconds = Time(f.seconds), bytes = Bytes(f.resident);
   if (goals) {
     absl::StrAppend(&seconds, "  goal ", Time(kGoalForkSeconds), " ",
                     Verdict(f.seconds.median < kGoalForkSeconds));
     absl::StrAppend(&bytes, "  goal ", Bytes(ForkGoalBytes(p)), " ",
-                    Verdict(static_cast<double>(f.resident_stepped) <= ForkGoalBytes(p)));
+                    Verdict(static_cast<double>(f.resident) <= ForkGoalBytes(p)));
   }
-  return absl::StrCat(
-      "  branch\n", Line("fork", seconds), Line("memory of a fork", Bytes(f.resident)),
-      Line("after its first step", bytes), Line("promised to it", Bytes(f.reserved)),
-      Line("snapshot", Time(p.snapshot)), Line("restore", Time(p.restore)));
+  return absl::StrCat("  branch\n", Line("fork", seconds), Line("memory of a fork", bytes),
+                      Line("after its first step", Bytes(f.resident_stepped)),
+                      Line("promised to it", Bytes(f.reserved)), Line("snapshot", Time(p.snapshot)),
+                      Line("restore", Time(p.restore)));
 }
 
 std::string RewindText(const SessionsPoint& p) {
@@ -157,9 +163,11 @@ Json FlushJson(const FlushCost& f) {
           {"full", SpreadJson(f.full)}};
 }
 
-Json ForkJson(const ForkCost& f) {
+Json ForkJson(const SessionsPoint& p) {
+  const ForkCost& f = p.fork;
   return {{"seconds", SpreadJson(f.seconds)},
           {"resident_bytes", f.resident},
+          {"table_bytes", ForkTables(p)},
           {"resident_bytes_after_step", f.resident_stepped},
           {"reserved_bytes", f.reserved}};
 }
@@ -193,7 +201,7 @@ Json PointJson(const SessionsPoint& p) {
             {"lazy", SpreadJson(p.load.lazy)},
             {"disk", SpreadJson(p.load.disk)}}},
           {"flush", FlushJson(p.flush)},
-          {"fork", ForkJson(p.fork)},
+          {"fork", ForkJson(p)},
           {"snapshot", SpreadJson(p.snapshot)},
           {"restore", SpreadJson(p.restore)},
           {"first_rewind", MeasuredJson(p.first_rewind)},

@@ -88,6 +88,31 @@ TEST_P(SnapshotTest, AForkCopiesNoPage) {
   ASSERT_TRUE(session->Append({2}).ok());
 }
 
+// Where the logits lie shows that they were not copied; whoever moves on leaves them to the other.
+TEST_P(SnapshotTest, AForkSharesItsLogitsUntilOneOfTheTwoMovesOn) {
+  const auto model = MakeModel(GetParam(), 3);
+  const std::vector<int32_t> ids(50, 5);
+  for (const bool fork_first : {false, true}) {
+    auto session = NewSession(model, Shape());
+    ASSERT_TRUE(session->Append(ids).ok());
+    auto fork = session->Fork();
+    ASSERT_TRUE(fork.ok());
+    const Row row = LogitsOf(*session);
+    EXPECT_EQ((*fork)->Logits()->data(), session->Logits()->data());
+    Session& mover = fork_first ? **fork : *session;
+    Session& stays = fork_first ? *session : **fork;
+    ASSERT_TRUE(mover.Step(7).ok());
+    EXPECT_NE((*fork)->Logits()->data(), session->Logits()->data());
+    EXPECT_TRUE(SameBits(LogitsOf(stays), row));
+    const Row moved = LogitsOf(mover);
+    const float* const place = stays.Logits()->data();
+    ASSERT_TRUE(stays.Step(7).ok());
+    EXPECT_EQ(stays.Logits()->data(), place) << "nobody else had them any more";
+    EXPECT_TRUE(SameBits(LogitsOf(stays), moved));
+    (fork_first ? *fork : session).reset();
+  }
+}
+
 TEST_P(SnapshotTest, WhatDoesNotFitIsRefused) {
   const auto model = MakeModel(GetParam(), 3), other = MakeModel(GetParam(), 4);
   const auto session = NewSession(model, Shape());
