@@ -1,5 +1,5 @@
-// The golden checkpoints on every device, GPUs included: how far bf16 weights and bf16 cache rows are from the float32
-// reference, and that steps and passes of any size are the same model.
+// The golden checkpoints on every device, GPUs included: how far bf16 weights and bf16 cache rows
+// are from the float32 reference, and that steps and passes of any size are the same model.
 #include <gtest/gtest.h>
 
 #include <cstdio>
@@ -10,8 +10,8 @@
 namespace rill::test {
 namespace {
 
-constexpr double kMeanKl = 1e-3;   // nats per token, below
-constexpr double kTopOne = 0.99;   // of the tokens, at least
+constexpr double kMeanKl = 1e-3;  // nats per token, below
+constexpr double kTopOne = 0.99;  // of the tokens, at least
 
 class GoldenDevicesTest : public ::testing::TestWithParam<std::tuple<const char*, std::string>> {
  protected:
@@ -35,13 +35,17 @@ class GoldenDevicesTest : public ::testing::TestWithParam<std::tuple<const char*
     return std::move(t.logits);
   }
 
-  void ExpectClose(const std::vector<float>& exact, const std::vector<float>& got, const char* what) {
+  void ExpectClose(const std::vector<float>& exact, const std::vector<float>& got,
+                   const char* what) {
     ASSERT_EQ(got.size(), exact.size()) << what;
     const size_t vocab = static_cast<size_t>(model_->config().vocab_size);
     const double kl = MeanKl(exact, got, vocab), top = TopOneAgreement(exact, got, vocab);
     const auto& [folder, device] = GetParam();
-    printf("[ measured ] %s on %s, %s: mean KL %.3g nats per token, top-1 agreement %.4f, largest difference %.3g\n", folder,
-           device.c_str(), what, kl, top, static_cast<double>(MaxDifference(exact.data(), got.data(), exact.size())));
+    printf(
+        "[ measured ] %s on %s, %s: mean KL %.3g nats per token, top-1 agreement %.4f, largest "
+        "difference %.3g\n",
+        folder, device.c_str(), what, kl, top,
+        static_cast<double>(MaxDifference(exact.data(), got.data(), exact.size())));
     EXPECT_LT(kl, kMeanKl) << what;  // a NaN is not below it
     EXPECT_GE(top, kTopOne) << what;
   }
@@ -61,7 +65,8 @@ TEST_P(GoldenDevicesTest, OnePassIsNearTheReference) {
 TEST_P(GoldenDevicesTest, StepsAreNearTheReferenceAndThePass) {
   const std::vector<int64_t> steps(300, 1);
   const std::vector<float> expected = reference_->F32("logits");
-  const std::vector<float> wide = LogitsOf(steps, DType::kF32), narrow = LogitsOf(steps, DType::kBf16);
+  const std::vector<float> wide = LogitsOf(steps, DType::kF32),
+                           narrow = LogitsOf(steps, DType::kBf16);
   ExpectClose(expected, wide, "steps, float32 cache");
   ExpectClose(expected, narrow, "steps, bf16 cache");
   ExpectClose(LogitsOf({300}, DType::kF32), wide, "steps to one pass, float32 cache");
@@ -74,7 +79,8 @@ TEST_P(GoldenDevicesTest, AnySplitIsNearTheReference) {
   std::mt19937_64 random(seed);
   const std::vector<float> expected = reference_->F32("logits");
   ExpectClose(expected, LogitsOf({63, 1, 64, 65, 107}, DType::kBf16), "pieces around 64");
-  for (int i = 0; i < 3; ++i) ExpectClose(expected, LogitsOf(RandomPieces(300, random), DType::kBf16), "random pieces");
+  for (int i = 0; i < 3; ++i)
+    ExpectClose(expected, LogitsOf(RandomPieces(300, random), DType::kBf16), "random pieces");
 }
 
 // The continuation token by token behind a pass, as a reply is made.
@@ -83,20 +89,24 @@ TEST_P(GoldenDevicesTest, AContinuationIsNearTheReference) {
   ids_.insert(ids_.end(), greedy.begin(), greedy.end());
   std::vector<int64_t> pieces(greedy.size() + 1, 1);
   pieces[0] = 300;
-  const std::vector<float> all = LogitsOf(pieces, DType::kBf16), expected = reference_->F32("greedy_logits");
+  const std::vector<float> all = LogitsOf(pieces, DType::kBf16),
+                           expected = reference_->F32("greedy_logits");
   ASSERT_GT(all.size(), expected.size());
   const size_t vocab = static_cast<size_t>(model_->config().vocab_size);
   const std::vector<float> got(all.end() - static_cast<std::ptrdiff_t>(expected.size()), all.end());
   const double kl = MeanKl(expected, got, vocab);
-  printf("[ measured ] %s on %s, the continuation: mean KL %.3g, top-1 agreement %.4f\n", std::get<0>(GetParam()),
-         std::get<1>(GetParam()).c_str(), kl, TopOneAgreement(expected, got, vocab));
+  printf("[ measured ] %s on %s, the continuation: mean KL %.3g, top-1 agreement %.4f\n",
+         std::get<0>(GetParam()), std::get<1>(GetParam()).c_str(), kl,
+         TopOneAgreement(expected, got, vocab));
   EXPECT_LT(kl, kMeanKl);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, GoldenDevicesTest,
-                         ::testing::Combine(::testing::Values("tiny_a", "tiny_b"), ::testing::ValuesIn(DeviceNames())),
+                         ::testing::Combine(::testing::Values("tiny_a", "tiny_b"),
+                                            ::testing::ValuesIn(DeviceNames())),
                          [](const auto& info) {
-                           return std::string(std::get<0>(info.param)) + "_" + std::get<1>(info.param);
+                           return std::string(std::get<0>(info.param)) + "_" +
+                                  std::get<1>(info.param);
                          });
 
 }  // namespace

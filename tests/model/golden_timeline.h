@@ -1,4 +1,5 @@
-// tests/model/golden_timeline.h — a golden checkpoint run piece by piece, and how far two runs are apart.
+// tests/model/golden_timeline.h — a golden checkpoint run piece by piece, and how far two runs are
+// apart.
 #pragma once
 
 #include <algorithm>
@@ -31,7 +32,8 @@ inline float MaxDifference(const float* a, const float* b, size_t n) {
   return worst;
 }
 
-// Mean Kullback-Leibler divergence of `got` from `exact`, both [rows, vocab] logits, in nats per token.
+// Mean Kullback-Leibler divergence of `got` from `exact`, both [rows, vocab] logits, in nats per
+// token.
 inline double MeanKl(const std::vector<float>& exact, const std::vector<float>& got, size_t vocab) {
   double total = 0;
   const size_t rows = exact.size() / vocab;
@@ -50,10 +52,12 @@ inline double MeanKl(const std::vector<float>& exact, const std::vector<float>& 
 }
 
 // The share of rows whose largest logit is the same token's.
-inline double TopOneAgreement(const std::vector<float>& exact, const std::vector<float>& got, size_t vocab) {
+inline double TopOneAgreement(const std::vector<float>& exact, const std::vector<float>& got,
+                              size_t vocab) {
   const size_t rows = exact.size() / vocab;
   size_t same = 0;
-  for (size_t r = 0; r < rows; ++r) same += Argmax(&exact[r * vocab], vocab) == Argmax(&got[r * vocab], vocab);
+  for (size_t r = 0; r < rows; ++r)
+    same += Argmax(&exact[r * vocab], vocab) == Argmax(&got[r * vocab], vocab);
   return static_cast<double>(same) / static_cast<double>(rows);
 }
 
@@ -74,8 +78,11 @@ struct Timeline {
   }
 
   void Append(absl::Span<const int32_t> ids) {
-    const auto keep = [this](int64_t, absl::Span<const float> row) { logits.insert(logits.end(), row.begin(), row.end()); };
-    const absl::Status s = forward->Prefill(ids, LogitsWanted::kAll, [] { return false; }, keep);
+    const auto keep = [this](int64_t, absl::Span<const float> row) {
+      logits.insert(logits.end(), row.begin(), row.end());
+    };
+    const absl::Status s = forward->Prefill(
+        ids, LogitsWanted::kAll, [] { return false; }, keep);
     ASSERT_TRUE(s.ok()) << s;
   }
   void Step(int32_t id) {
@@ -102,7 +109,8 @@ struct Timeline {
 inline std::vector<int64_t> RandomPieces(int64_t total, std::mt19937_64& random) {
   std::vector<int64_t> pieces;
   while (total > 0) {
-    const int64_t n = std::min<int64_t>(total, 1 + static_cast<int64_t>(random() % (random() % 3 == 0 ? 150 : 5)));
+    const int64_t n = std::min<int64_t>(
+        total, 1 + static_cast<int64_t>(random() % (random() % 3 == 0 ? 150 : 5)));
     pieces.push_back(n);
     total -= n;
   }

@@ -85,8 +85,9 @@ class SampleModelTest : public ::testing::TestWithParam<std::string> {
                         reply = Reply(*session, one["messages"].dump());
       right += reply == expected;
       if (reply != expected) {
-        printf("[ measured ] %s on %s, %d tokens earlier: \"%s\" instead of \"%s\"\n", recipe.c_str(),
-               GetParam().c_str(), one["distance"].get<int>(), reply.c_str(), expected.c_str());
+        printf("[ measured ] %s on %s, %d tokens earlier: \"%s\" instead of \"%s\"\n",
+               recipe.c_str(), GetParam().c_str(), one["distance"].get<int>(), reply.c_str(),
+               expected.c_str());
       }
     }
     EXPECT_EQ(cases, 100);
@@ -119,8 +120,8 @@ TEST_P(SampleModelTest, RecallsFactsIn4Bits) { EXPECT_GE(Recalled("q4"), 90); }
 TEST_P(SampleModelTest, PredictsHeldOutText) {
   const double bf16 = Perplexity(Converted("bf16")), q8 = Perplexity(Converted("q8")),
                q4 = Perplexity(Converted("q4"));
-  printf("[ measured ] perplexity on %s: bf16 %.4f, q8 %.4f, q4 %.4f\n", GetParam().c_str(), bf16, q8,
-         q4);
+  printf("[ measured ] perplexity on %s: bf16 %.4f, q8 %.4f, q4 %.4f\n", GetParam().c_str(), bf16,
+         q8, q4);
   EXPECT_LT(bf16, 4.0);  // README.md there says what was measured: 3.741, 3.743, 3.757
   EXPECT_GT(bf16, 1.5);
   EXPECT_LT(q8, bf16 * 1.005);
@@ -159,10 +160,13 @@ TEST_P(SampleModelTest, ComputesWhatTransformersComputes) {
     same += drawn->id == greedy[i];
     ASSERT_TRUE(session->Step(greedy[i]).ok());
   }
-  printf("[ measured ] %s to transformers: largest logit difference %.2e of %.1f, %zu of %zu greedy tokens\n",
-         GetParam().c_str(), static_cast<double>(worst), static_cast<double>(largest), same, greedy.size());
+  printf(
+      "[ measured ] %s to transformers: largest logit difference %.2e of %.1f, %zu of %zu greedy "
+      "tokens\n",
+      GetParam().c_str(), static_cast<double>(worst), static_cast<double>(largest), same,
+      greedy.size());
   EXPECT_LT(worst, host ? 2e-4f : 5e-2f * largest);
-  EXPECT_GE(static_cast<double>(same), (host ? 1 : 0.97) * static_cast<double>(greedy.size()));
+  EXPECT_GE(same + (host ? 0 : 1), greedy.size());  // a GPU may part in one near-tie
 }
 
 TEST_P(SampleModelTest, ExplainsAWord) {
