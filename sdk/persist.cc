@@ -36,23 +36,25 @@ absl::Span<const float> Floats(const std::byte* data, size_t n) { return {reinte
 struct Session::Impl::FileParts final : public StateSource {
   explicit FileParts(Impl& inside) : impl(inside), device(inside.session.model_->device()) {}
 
-  absl::Status Collect(const SaveParams& params);
+  // `follows`: the file that is flushed to; null for a whole save.
+  absl::Status Collect(const SaveParams& params, const AttachedSessionFile* follows = nullptr);
   absl::StatusOr<const std::byte*> Page(uint64_t index) override;
   absl::StatusOr<const std::byte*> Rung(size_t index) override;
-  absl::Status CollectLadder();
+  absl::Status CollectRung(const rill::Rung& rung);
   absl::Status CollectRing();
 
   Impl& impl;
   Device& device;
   SessionGeometry geometry;
   SessionContent content;
+  std::vector<const rill::Rung*> rungs;
   std::vector<RungContent> ladder;
   std::vector<std::vector<float>> rung_logits;   // off the host
   std::string extras;
   Staged fixed, logits, page, rung, ring;
 };
 
-absl::Status Session::Impl::FileParts::Collect(const SaveParams& params) {
+absl::Status Session::Impl::FileParts::Collect(const SaveParams& params, const AttachedSessionFile* follows) {
   const Model& model = *impl.session.model_;
   const SessionShape& shape = impl.session.shape_;
   geometry = GeometryOf(model, shape.mla_dtype);
@@ -68,8 +70,13 @@ absl::Status Session::Impl::FileParts::Collect(const SaveParams& params) {
     RILL_ASSIGN_OR_RETURN(const std::byte* const row, logits.Of(device, live.data, static_cast<size_t>(live.bytes())));
     content.logits = Floats(row, geometry.vocab_size);
   }
-  if (params.ladder) RILL_RETURN_IF_ERROR(CollectLadder());
   if (params.ring) RILL_RETURN_IF_ERROR(CollectRing());
+  if (params.ladder) {
+    rungs = impl.RungsToWrite(follows, params.ring);
+    rung_logits.reserve(rungs.size());
+    for (const rill::Rung* each : rungs) RILL_RETURN_IF_ERROR(CollectRung(*each));
+    content.ladder = ladder;
+  }
   extras = EncodeExtras({shape.max_tokens, shape.prefill_chunk, shape.rewind_window, shape.ladder_slots},
                         impl.OpenGeneration());
   content.generation = extras;
@@ -77,27 +84,22 @@ absl::Status Session::Impl::FileParts::Collect(const SaveParams& params) {
   return absl::OkStatus();
 }
 
-absl::Status Session::Impl::FileParts::CollectLadder() {
-  const absl::Span<const rill::Rung> rungs = impl.ladder.rungs();
-  rung_logits.resize(rungs.size());
-  for (size_t i = 0; i < rungs.size(); ++i) {
-    RungContent to;
-    to.position = static_cast<uint64_t>(rungs[i].position);
-    to.flags = static_cast<uint32_t>(rungs[i].kind);
-    to.tag = rungs[i].tag;
-    const std::byte* state = static_cast<const std::byte*>(rungs[i].state.data());
-    const std::byte* row = state + geometry.fixed_bytes;
-    if (device.is_host()) {
-      to.fixed = {state, static_cast<size_t>(geometry.fixed_bytes)};
-    } else if (rungs[i].has_logits) {
-      rung_logits[i].resize(geometry.vocab_size);
-      RILL_RETURN_IF_ERROR(device.CopyOut(rung_logits[i].data(), row, 4ull * geometry.vocab_size));
-      row = reinterpret_cast<const std::byte*>(rung_logits[i].data());
-    }
-    if (rungs[i].has_logits) to.logits = Floats(row, geometry.vocab_size);
-    ladder.push_back(to);
+absl::Status Session::Impl::FileParts::CollectRung(const rill::Rung& from) {
+  RungContent to;
+  to.position = static_cast<uint64_t>(from.position);
+  to.flags = static_cast<uint32_t>(from.kind);
+  to.tag = from.tag;
+  const std::byte* state = static_cast<const std::byte*>(from.state.data());
+  const std::byte* row = state + geometry.fixed_bytes;
+  if (device.is_host()) {
+    to.fixed = {state, static_cast<size_t>(geometry.fixed_bytes)};
+  } else if (from.has_logits) {
+    std::vector<float>& copy = rung_logits.emplace_back(geometry.vocab_size);
+    RILL_RETURN_IF_ERROR(device.CopyOut(copy.data(), row, copy.size() * sizeof(float)));
+    row = reinterpret_cast<const std::byte*>(copy.data());
   }
-  content.ladder = ladder;
+  if (from.has_logits) to.logits = Floats(row, geometry.vocab_size);
+  ladder.push_back(to);
   return absl::OkStatus();
 }
 
@@ -131,7 +133,7 @@ absl::StatusOr<const std::byte*> Session::Impl::FileParts::Page(uint64_t index) 
 }
 
 absl::StatusOr<const std::byte*> Session::Impl::FileParts::Rung(size_t index) {
-  return rung.Of(device, impl.ladder.rungs()[index].state.data(), geometry.fixed_bytes);
+  return rung.Of(device, rungs[index]->state.data(), geometry.fixed_bytes);
 }
 
 FileProgress Session::Impl::Watch(const AppendProgress& progress) const {
@@ -182,7 +184,7 @@ absl::StatusOr<SaveReport> Session::Attach(FileSystem& fs, const std::string& pa
 absl::StatusOr<SaveReport> Session::Impl::Flush(const SaveParams& params) {
   if (attached == nullptr) return absl::FailedPreconditionError("session: attached to no file");
   FileParts parts(*this);
-  RILL_RETURN_IF_ERROR(parts.Collect(params));
+  RILL_RETURN_IF_ERROR(parts.Collect(params, attached.get()));
   absl::StatusOr<SaveReport> report = attached->Flush(
       parts.content, {params.durability, stable_prefix, params.ladder, params.ring, Watch(params.progress)});
   if (report.ok()) stable_prefix = session.length();
@@ -293,33 +295,7 @@ absl::StatusOr<std::vector<BlockRef>> Session::Impl::LoadPages(const SessionFile
   return pages;
 }
 
-// Likewise the rungs: they are never written to at all.
-absl::Status Session::Impl::LoadLadder(const SessionFile& file) {
-  Device& device = session.model_->device();
-  const uint64_t fixed_bytes = file.geometry().fixed_bytes;
-  for (const RungContent& from : file.content().ladder) {
-    Rung rung;
-    rung.position = static_cast<int64_t>(from.position);
-    rung.kind = static_cast<RungKind>(std::min<uint32_t>(from.flags, static_cast<uint32_t>(RungKind::kMark)));
-    rung.tag = from.tag;
-    rung.has_logits = !from.logits.empty();
-    const auto* row = reinterpret_cast<const std::byte*>(from.logits.data());
-    if (device.is_host() && (!rung.has_logits || row == from.fixed.data() + fixed_bytes)) {
-      void* const data = const_cast<std::byte*>(from.fixed.data());
-      rung.state = std::move(BlockPool::Adopt({&data, 1}, file.memory())[0]);
-    } else {
-      RILL_ASSIGN_OR_RETURN(rung.state, ladder.NewBlock());
-      RILL_RETURN_IF_ERROR(device.CopyIn(rung.state.data(), from.fixed.data(), fixed_bytes));
-      if (rung.has_logits) {
-        RILL_RETURN_IF_ERROR(device.CopyIn(static_cast<char*>(rung.state.data()) + fixed_bytes, row, from.logits.size() * 4));
-      }
-    }
-    ladder.Add(std::move(rung));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Session::Impl::LoadFrom(const std::shared_ptr<const SessionFile>& file) {
+absl::Status Session::Impl::LoadFrom(const std::shared_ptr<const SessionFile>& file, bool lazy) {
   const SessionContent content = file->content();
   RILL_ASSIGN_OR_RETURN(SessionExtras extras, DecodeExtras(content.generation));
   user_blob = std::string(content.user_blob);
@@ -334,6 +310,7 @@ absl::Status Session::Impl::LoadFrom(const std::shared_ptr<const SessionFile>& f
   RILL_ASSIGN_OR_RETURN(const std::vector<BlockRef> pages, LoadPages(*file));
   RILL_RETURN_IF_ERROR(Assume(content.tokens, present.data(), pages));
   RILL_RETURN_IF_ERROR(LoadLadder(*file));
+  RILL_RETURN_IF_ERROR(LoadPrevious(*file, lazy));
   const bool same_ring = content.ring.bytes.size() == state->ring().buffer().bytes() && state->ring().slots() > 0;
   if (same_ring) file_ring = {file, static_cast<int64_t>(content.ring.first), static_cast<int64_t>(content.ring.end)};
   return device.Synchronize();
@@ -347,7 +324,7 @@ absl::StatusOr<std::unique_ptr<Session>> Session::Load(std::shared_ptr<const Mod
   RILL_ASSIGN_OR_RETURN(const SessionShape shape, ShapeOf(*model, *file, params));
   RILL_ASSIGN_OR_RETURN(std::unique_ptr<Session> session, Create(model, shape, clock));
   Impl& impl = *session->impl_;
-  RILL_RETURN_IF_ERROR(impl.LoadFrom(file));
+  RILL_RETURN_IF_ERROR(impl.LoadFrom(file, params.lazy));
   if (params.lazy) {
     impl.file_rungs.file = file;
     for (const RungContent& rung : file->content().ladder) {
@@ -410,7 +387,7 @@ absl::Status Session::Impl::Wake() {
   std::unique_ptr<Session> awake(new Session(session.model_, session.shape_, clock));
   Impl& fresh = *awake->impl_;
   RILL_RETURN_IF_ERROR(fresh.Allocate());
-  RILL_RETURN_IF_ERROR(fresh.LoadFrom(file));
+  RILL_RETURN_IF_ERROR(fresh.LoadFrom(file, false));
   state = std::move(fresh.state);
   forward = std::move(fresh.forward);
   ladder = std::move(fresh.ladder);

@@ -177,7 +177,9 @@ class Session {
   // one state slot. Borrows `fs`. A second Attach replaces the first.
   absl::StatusOr<SaveReport> Attach(FileSystem& fs, const std::string& path, const SaveParams& params = {});
   // FailedPrecondition: not attached, or somebody else wrote to the file. After a failure of the file system the session
-  // is whole and the file old or new, but no longer followed: Attach anew. Of `params` ladder and ring are as for Save.
+  // is whole and the file old or new, but no longer followed: Attach anew. Of `params`, ring is as for Save; ladder takes
+  // marks and a checkpoint for so many tokens as weigh as much, so that with it too a file stays in proportion to its
+  // session. What the flush before wrote is a checkpoint in any case: a loaded session goes back by one turn at no price.
   absl::StatusOr<SaveReport> Flush(const SaveParams& params = {Durability::kFull, false, false, {}});
   absl::Status Detach();
   absl::StatusOr<bool> attached() const;

@@ -82,10 +82,15 @@ struct Session::Impl {
   struct FileParts;
   absl::StatusOr<SaveReport> Flush(const SaveParams& params);
   FileProgress Watch(const AppendProgress& progress) const;  // and the gate; borrows it
-  absl::Status LoadFrom(const std::shared_ptr<const SessionFile>& file);
-  absl::Status LoadLadder(const SessionFile& file);
+  absl::Status LoadFrom(const std::shared_ptr<const SessionFile>& file, bool lazy);
   absl::StatusOr<std::vector<BlockRef>> LoadPages(const SessionFile& file);
   absl::Status Wake();
+
+  // sdk/ladder_file.cc: the ladder goes to files and comes back.
+  std::vector<const Rung*> RungsToWrite(const AttachedSessionFile* follows, bool with_ring) const;
+  absl::Status LoadLadder(const SessionFile& file);
+  absl::Status LoadPrevious(const SessionFile& file, bool lazy);
+  absl::Status LoadRung(const SessionFile& file, const RungContent& from, RungKind kind, bool in_place);
 
   // sdk/ring_file.cc: records that came with a file and are read when a rewind wants them.
   struct FileRing {

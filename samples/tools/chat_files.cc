@@ -88,7 +88,10 @@ bool ChatSession::Follow() {
 bool ChatSession::Keep() {
   if (options_.resume.empty()) return true;
   if (!WriteBorders()) return false;
-  const rill_status status = rill_session_flush(here().session, nullptr, nullptr);
+  rill_save_params params;
+  RILL_INIT(params);
+  params.parts = RILL_SAVE_LADDER;  // so that /rewind finds one after the next start
+  const rill_status status = rill_session_flush(here().session, &params, nullptr);
   return status == RILL_E_IO ? Follow() : Ok(status);
 }
 

@@ -93,6 +93,14 @@ uint64_t AttachedSessionFile::superseded() const {
   return record_bytes_ - state_.timeline.LiveBytes(state_.header.geometry);
 }
 
+uint64_t AttachedSessionFile::RungAtOrBelow(uint64_t position) const {
+  uint64_t highest = 0;
+  for (const Record& rung : state_.timeline.rungs) {
+    if (rung.start <= position) highest = rung.start;
+  }
+  return highest;
+}
+
 void AttachedSessionFile::Remember(const SessionContent& content) {
   generation_hash_ = HashOf(content.generation);
   user_blob_hash_ = HashOf(content.user_blob);

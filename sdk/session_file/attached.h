@@ -61,6 +61,8 @@ class AttachedSessionFile {
   uint64_t generation() const { return state_.root.generation; }
   uint64_t position() const { return state_.root.position; }
   uint64_t file_bytes() const { return state_.root.log_end; }
+  // Where the highest rung at or below a position stands; 0 when there is none.
+  uint64_t RungAtOrBelow(uint64_t position) const;
   // Bytes that only a compaction would give back.
   uint64_t superseded() const;
 

@@ -11,6 +11,7 @@ namespace rill {
 using session_file::Layout;
 using session_file::PageRef;
 using session_file::Record;
+using session_file::Root;
 using session_file::Timeline;
 
 absl::StatusOr<std::shared_ptr<const SessionFile>> SessionFile::Open(
@@ -44,13 +45,13 @@ void SessionFile::MakeContent() {
       rung.logits = {reinterpret_cast<const float*>(at + layout.rung_logits_offset), g.vocab_size};
     ladder_.push_back(rung);
   }
-  const std::byte* slot = parsed_.at(layout.slot(parsed_.state.root.index()));
+  const RungContent now = StateInSlot(parsed_.state.root);
   content_.tokens = timeline.ledger.tokens();
   content_.source = &source_;
-  content_.fixed = {slot + layout.fixed_offset, fixed_bytes};
-  if (parsed_.state.root.has_logits)
-    content_.logits = {reinterpret_cast<const float*>(slot + layout.logits_offset), g.vocab_size};
+  content_.fixed = now.fixed;
+  content_.logits = now.logits;
   content_.ladder = ladder_;
+  if (HasPrevious()) previous_ = StateInSlot(older().root);
   const Record& ring = timeline.ring;
   if (ring.count > 0) {
     content_.ring = {ring.start,
@@ -64,6 +65,32 @@ void SessionFile::MakeContent() {
   };
   content_.generation = text(timeline.generation);
   content_.user_blob = text(timeline.user_blob);
+}
+
+RungContent SessionFile::StateInSlot(const Root& root) const {
+  const Layout& layout = parsed_.state.layout;
+  const std::byte* slot = parsed_.at(layout.slot(root.index()));
+  RungContent state;
+  state.position = root.position;
+  state.fixed = {slot + layout.fixed_offset, static_cast<size_t>(geometry().fixed_bytes)};
+  if (root.has_logits) {
+    state.logits = {reinterpret_cast<const float*>(slot + layout.logits_offset),
+                    geometry().vocab_size};
+  }
+  return state;
+}
+
+bool SessionFile::HasPrevious() const {
+  const Root& root = older().root;
+  if (parsed_.unfinished || older().state != session_file::RecordState::kValid) return false;
+  return root.position > 0 && root.position < position() &&
+         root.position <= parsed_.batches.back().kept &&
+         root.ledger == parsed_.state.timeline.ledger.Hash(root.position);
+}
+
+absl::Status SessionFile::CheckPrevious() const {
+  if (!previous_) return absl::OkStatus();
+  return session_file::CheckSlot(parsed_, older().root);
 }
 
 absl::StatusOr<const std::byte*> SessionFile::Page(uint64_t index) const {

@@ -6,12 +6,13 @@
 // Open() is ready when the constant part is checked; with `lazy` no page is touched before it is
 // asked for. The file must not be changed by others while it is open. An attached flush of our own
 // (attached.h) may: it never changes pages and rungs, but it does write over state slots, so what
-// content().fixed, content().logits and the last, partly filled page point to is to be copied
-// before the first flush.
+// content().fixed, content().logits, previous() and the last, partly filled page point to is to be
+// copied before the first flush.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -28,8 +29,8 @@ struct OpenSessionOptions {
   // another size compares with CheckGeometry itself.
   const SessionIdentity* identity = nullptr;
   const SessionGeometry* geometry = nullptr;
-  // Leaves pages, rungs, the ring, the older slot and padding unchecked: ask CheckPage, CheckRung
-  // and CheckRing before use. Otherwise every byte of the file is checked.
+  // Leaves pages, rungs, the ring, the older slot and padding unchecked: ask CheckPage, CheckRung,
+  // CheckRing and CheckPrevious before use. Otherwise every byte of the file is checked.
   bool lazy = false;
   uint64_t max_tokens = kMaxSessionTokens;
   uint64_t max_copy_bytes = uint64_t{4} << 30;  // where files cannot be mapped
@@ -65,6 +66,13 @@ class SessionFile {  // Thread-safe: const.
   absl::Status CheckPage(uint64_t index) const;
   absl::Status CheckRung(size_t index) const;  // of content().ladder
   absl::Status CheckRing() const;
+
+  // The session as the flush before the last one left it, where its tokens are a beginning of these
+  // and not all of them: a checkpoint that takes no room of its own, since it lies in the other
+  // slot (see above). Null where there is none. CheckPrevious() as CheckRung().
+  const RungContent* previous() const { return previous_ ? &*previous_ : nullptr; }
+  absl::Status CheckPrevious() const;
+
   // Asks the system to read full pages [first, first + count) ahead: a hint.
   void Prefetch(uint64_t first, uint64_t count) const;
 
@@ -85,9 +93,15 @@ class SessionFile {  // Thread-safe: const.
 
   SessionFile() : source_(*this) {}
   void MakeContent();
+  RungContent StateInSlot(const session_file::Root& root) const;
+  const session_file::RootInfo& older() const {
+    return parsed_.roots[1 - parsed_.state.root.index()];
+  }
+  bool HasPrevious() const;
 
   session_file::ParsedFile parsed_;
   std::vector<RungContent> ladder_;
+  std::optional<RungContent> previous_;
   SessionContent content_;
   mutable Source source_;  // has no state: a StateSource is not const for the sake of those that do
 };

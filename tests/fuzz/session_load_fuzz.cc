@@ -39,6 +39,12 @@ void TouchAll(const SessionFile& file) {
     Touch(content.ladder[i].logits);
     file.CheckRung(i).IgnoreError();
   }
+  if (file.previous() != nullptr) {
+    Require(file.previous()->position < file.position(), "what is previous is earlier");
+    Touch(file.previous()->fixed);
+    Touch(file.previous()->logits);
+    file.CheckPrevious().IgnoreError();
+  }
   for (uint64_t i = 0; i < file.full_pages(); ++i) file.CheckPage(i).IgnoreError();
 }
 

@@ -3,6 +3,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "model/graph/state.h"
 #include "sdk/session_file/session_file.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/referee.h"
@@ -148,6 +149,79 @@ TEST_P(PersistTest, AFollowedFileIsAlwaysCurrentAndCostsWhatIsNew) {
   }
   ASSERT_EQ(TokensOf(*session), ids);
   ASSERT_TRUE(SameBits(LogitsOf(*session), RowsOf(model, ids).back()));
+}
+
+// Turns of 20 tokens, each flushed with its checkpoints. A session loaded from the file goes back to where any turn began:
+// by one turn for nothing, further for at most what weighs as much in the file as a checkpoint.
+TEST_P(PersistTest, ASessionLoadedFromAFollowedFileGoesBackCheaply) {
+  constexpr int kTurns = 40;
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  const std::vector<int32_t> ids = RandomIds(random, 20 * kTurns);
+  const std::vector<Row> rows = RowsOf(model, ids);
+  SessionShape shape = Shape(1000);
+  shape.ladder_slots = 64;
+  MemoryFileSystem fs;
+  const auto session = NewSession(model, shape);
+  ASSERT_TRUE(session->Attach(fs, kPath).ok());
+  uint64_t rungs = 0, rung_bytes = 0, page_bytes = 0;
+  for (int turn = 0; turn < kTurns; ++turn) {
+    ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data() + 20 * turn, 20)).ok());
+    const auto report = session->Flush({Durability::kNone, true, false, {}});
+    ASSERT_TRUE(report.ok()) << report.status();
+    rungs += report->rungs > 0 ? 1 : 0;
+    rung_bytes += report->rungs;
+    page_bytes += report->pages + report->tokens;
+  }
+  const StateLayout layout = StateLayout::Make(model->config(), shape.mla_dtype);
+  const uint64_t worth = layout.rung_bytes / (layout.page_bytes / kPageTokens + 4) + 1;
+  ASSERT_LT(worth, 300u) << "the shape is too large for this test";
+  EXPECT_GE(rungs, 2u);
+  EXPECT_LE(rung_bytes, page_bytes + layout.rung_bytes) << "checkpoints outweigh the session";
+  for (const bool lazy : {false, true}) {
+    LoadParams params;
+    params.lazy = lazy;
+    for (int turn = kTurns - 1; turn > 0; --turn) {
+      const auto loaded = Load(model, fs, params);
+      ASSERT_NE(loaded, nullptr);
+      const auto to = static_cast<uint64_t>(20 * turn);
+      const auto cost = loaded->Rewind(to);
+      ASSERT_TRUE(cost.ok()) << cost.status();
+      EXPECT_LE(cost->recomputed, turn == kTurns - 1 ? 0 : worth + 20) << to;
+      ASSERT_TRUE(SameBits(LogitsOf(*loaded), rows[to - 1])) << to;
+    }
+  }
+}
+
+// The checkpoint of the turn before lies in the slot that the next flush writes over.
+TEST_P(PersistTest, AFlushAfterALoadLeavesTheCheckpointBeforeItAlone) {
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  const std::vector<int32_t> ids = RandomIds(random, 150);
+  const std::vector<Row> rows = RowsOf(model, ids);
+  TempDir dir;
+  FileSystem& fs = *FileSystem::Posix();
+  const std::string path = dir / "chat.rillstate";
+  LoadParams params;
+  params.attach = true;
+  for (const bool lazy : {true, false}) {
+    const auto session = NewSession(model, Shape());
+    ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data(), 50)).ok());
+    ASSERT_TRUE(session->Attach(fs, path, {Durability::kNone, false, false, {}}).ok());
+    ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data() + 50, 50)).ok());
+    ASSERT_TRUE(session->Flush().ok());
+    params.lazy = lazy;
+    auto loaded = Session::Load(model, fs, path, params);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    ASSERT_TRUE((*loaded)->Append(absl::MakeConstSpan(ids.data() + 100, 50)).ok());
+    ASSERT_TRUE((*loaded)->Flush().ok());
+    const auto cost = (*loaded)->Rewind(50);
+    ASSERT_TRUE(cost.ok()) << cost.status();
+    EXPECT_EQ(cost->recomputed, 0u);
+    ASSERT_TRUE(SameBits(LogitsOf(**loaded), rows[49]));
+    ASSERT_TRUE((*loaded)->Append(absl::MakeConstSpan(ids.data() + 50, 50)).ok());
+    ASSERT_TRUE(SameBits(LogitsOf(**loaded), rows[99]));
+  }
 }
 
 TEST_P(PersistTest, AFileOfAnotherModelIsRefusedByName) {

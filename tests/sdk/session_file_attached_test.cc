@@ -133,6 +133,64 @@ TEST(AttachedSessionFileTest, AppendsOnlyWhatIsNew) {
   EXPECT_EQ(report->generation, 2u);
 }
 
+// The other slot holds the session before the last turn: what a rewind of that turn wants.
+TEST(AttachedSessionFileTest, TheFlushBeforeTheLastIsACheckpoint) {
+  test::Random random;
+  MemoryFileSystem fs;
+  FakeTimeline timeline(SmallGeometry());
+  timeline.AppendRandom(random, 10);
+  const auto attached = MustCreate(fs, timeline);
+  const auto previous = [&] {
+    auto file = SessionFile::Open(fs, kPath);
+    EXPECT_TRUE(file.ok()) << file.status();
+    return *std::move(file);
+  };
+  EXPECT_EQ(previous()->previous(), nullptr) << "a save has nothing before it";
+  FakeTimeline before = timeline;
+  for (int turn = 0; turn < 3; ++turn) {
+    timeline.AppendRandom(random, 1 + turn * 5);
+    ASSERT_TRUE(attached->Flush(timeline.Content()).ok());
+    const auto file = previous();
+    ASSERT_NE(file->previous(), nullptr);
+    const SessionContent& then = before.Content();
+    EXPECT_EQ(file->previous()->position, then.tokens.size());
+    EXPECT_EQ(file->previous()->fixed, then.fixed);
+    EXPECT_EQ(file->previous()->logits, then.logits);
+    EXPECT_TRUE(file->CheckPrevious().ok());
+    before = timeline;
+  }
+  timeline.user_blob = "u";
+  ASSERT_TRUE(attached->Flush(timeline.Content()).ok());
+  EXPECT_EQ(previous()->previous(), nullptr) << "that is where the session stands";
+  timeline.Rewind(9);
+  timeline.AppendRandom(random, 30);
+  FlushOptions options;
+  options.stable_prefix = 9;
+  ASSERT_TRUE(attached->Flush(timeline.Content(), options).ok());
+  EXPECT_EQ(previous()->previous(), nullptr) << "of tokens that were taken back";
+}
+
+TEST(AttachedSessionFileTest, ADamagedCheckpointInTheOtherSlotIsFoundBeforeItIsUsed) {
+  test::Random random;
+  MemoryFileSystem fs;
+  FakeTimeline timeline(SmallGeometry());
+  timeline.AppendRandom(random, 10);
+  const auto attached = MustCreate(fs, timeline);
+  timeline.AppendRandom(random, 10);
+  ASSERT_TRUE(attached->Flush(timeline.Content()).ok());
+  OpenSessionOptions lazy;
+  lazy.lazy = true;
+  const auto whole = SessionFile::Open(fs, kPath, lazy);
+  ASSERT_TRUE(whole.ok() && (*whole)->previous() != nullptr);
+  const std::byte* const data = (*whole)->previous()->fixed.data();
+  const auto at = static_cast<uint64_t>(data - (*whole)->parsed().image->data());
+  fs.Poke(kPath, at, static_cast<char>(static_cast<char>(*data) ^ 1));
+  EXPECT_TRUE(absl::IsDataLoss(SessionFile::Open(fs, kPath).status()));
+  const auto damaged = SessionFile::Open(fs, kPath, lazy);
+  ASSERT_TRUE(damaged.ok() && (*damaged)->previous() != nullptr);
+  EXPECT_TRUE(Says((*damaged)->CheckPrevious(), "state slot A"));
+}
+
 TEST(AttachedSessionFileTest, ARewoundSessionSupersedesAndARungBehindItGoes) {
   test::Random random;
   MemoryFileSystem fs;

@@ -109,6 +109,16 @@ TEST_F(ChatFilesTest, MessagesAreTakenBack) {
   EXPECT_TRUE(Contains(too_many.err, "2 messages: there are 1")) << too_many.err;
 }
 
+// The file knows where its last message began: nothing is fed again to go there.
+TEST_F(ChatFilesTest, TheLastMessageOfAnEarlierRunIsTakenBackForNothing) {
+  Parse(Chat("one\ntwo\nthree\n", {"--resume", file_}));
+  const Said said = Parse(Chat("/rewind\nthree\n", {"--resume", file_}));
+  EXPECT_TRUE(Contains(said.notes.at(0), "took back 1 message: 2 messages, ")) << said.notes.at(0);
+  EXPECT_TRUE(Contains(said.notes.at(0), "left, 0 tokens replayed, 0 recomputed"))
+      << said.notes.at(0);
+  EXPECT_EQ(said.answers.at(0), Parse(Chat("one\ntwo\nthree\n")).answers.at(2));
+}
+
 TEST_F(ChatFilesTest, BranchesGoTheirOwnWays) {
   const auto run = Chat("one\n/fork\ntwo\n/branch 1\nthree\n/branch 2\n/rewind\nthree\n/branches\n",
                         {"--resume", file_});

@@ -537,7 +537,9 @@ RILL_API rill_status rill_session_attach(rill_session *session, const char *path
                                          const rill_save_params *params, rill_save_report *out);
 
 /* Appends what is new: pages, tokens and one state slot, whatever the length. Nothing in the file
- * that is in use is written over. RILL_E_STATE: not attached, or somebody else wrote to the file.
+ * that is in use is written over. With RILL_SAVE_LADDER also marks, and a checkpoint for as many
+ * tokens as weigh as much as one: without, a session loaded from the file goes back by one turn at
+ * no price and further from the checkpoints of the save. RILL_E_STATE: not attached, or somebody else wrote to the file.
  * RILL_E_IO: the file holds the old content or the new, the session is whole, and later flushes
  * say the same again: attach anew. Else errors as rill_session_save. */
 RILL_API rill_status rill_session_flush(rill_session *session, const rill_save_params *params,
