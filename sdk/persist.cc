@@ -28,6 +28,12 @@ class Staged {
   std::vector<std::byte> copy_;
 };
 
+Sha256Digest HashOf(absl::Span<const int32_t> tokens) {
+  Sha256 sha;
+  sha.Update(tokens.data(), tokens.size() * sizeof(int32_t));
+  return sha.Finish();
+}
+
 absl::Span<const float> Floats(const std::byte* data, size_t n) { return {reinterpret_cast<const float*>(data), n}; }
 
 }  // namespace
@@ -363,6 +369,7 @@ absl::StatusOr<SaveReport> Session::Hibernate(FileSystem& fs, const std::string&
   RILL_RETURN_IF_ERROR(impl.Finish(lie_down()));
   impl.bed = &fs;
   impl.bed_path = path.empty() ? impl.attached->path() : path;
+  impl.bed_tokens = HashOf({impl.ledger.as<int32_t>(), static_cast<size_t>(length())});
   impl.asleep.store(true);
   impl.file_ring = {};
   impl.file_rungs = {};
@@ -376,13 +383,18 @@ absl::StatusOr<SaveReport> Session::Hibernate(FileSystem& fs, const std::string&
   return report;
 }
 
-// Everything is built beside the sleeping session and taken over at the end: a failure leaves it asleep.
+// Everything is built beside the sleeping session and taken over at the end: a failure leaves it asleep. Every byte of the
+// file is checked, though this session wrote it: nobody knows how long it lay there, and after this nothing would tell a
+// page that went bad from one that is right.
 absl::Status Session::Impl::Wake() {
   const Model& model = *session.model_;
   RILL_ASSIGN_OR_RETURN(const std::shared_ptr<const SessionFile> file, OpenFor(model, *bed, bed_path, {}));
   if (file->position() != session.length()) {
     return absl::DataLossError(absl::StrCat(bed_path, ": holds ", file->position(), " tokens, the session went to sleep with ",
                                                       session.length()));
+  }
+  if (file->parsed().state.root.ledger != bed_tokens) {
+    return absl::DataLossError(absl::StrCat(bed_path, ": holds other tokens than the session went to sleep with"));
   }
   std::unique_ptr<Session> awake(new Session(session.model_, session.shape_, clock));
   Impl& fresh = *awake->impl_;

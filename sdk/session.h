@@ -135,7 +135,8 @@ class Session {
 
   // Makes the timeline these tokens: keeps what is in common, takes back what is not, appends the rest. For clients that
   // send the whole conversation every time. Nothing is changed on InvalidArgument (a bad id) and ResourceExhausted (more
-  // than max_tokens); on Cancelled the session holds a beginning of `ids`.
+  // than max_tokens). Cancelled while it goes back: the session is where it was, also where that is no beginning of `ids`.
+  // Cancelled while it appends: it holds a beginning of `ids`, the common part at least.
   absl::StatusOr<SyncReport> Sync(absl::Span<const int32_t> ids, const AppendProgress& progress = {});
 
   // The timeline as it is, to come back to: costs one copy of the constant-size part; MLA pages are shared, copy on
@@ -185,8 +186,9 @@ class Session {
   absl::StatusOr<bool> attached() const;
 
   // Saves to `path`, or flushes to the attached file when it is empty, and gives the memory back. The next call that
-  // needs the session wakes it first, and answers with the load's error, the session still asleep, when that fails.
-  // Borrows `fs` until then.
+  // needs the session wakes it first, and answers with the load's error, the session still asleep, when that fails: also
+  // DataLoss when the file holds another session by then. Waking checks every byte, as a load that is not lazy. Borrows
+  // `fs` until then.
   absl::StatusOr<SaveReport> Hibernate(FileSystem& fs, const std::string& path = "");
   absl::Status Wake();
   bool asleep() const;     // any thread

@@ -134,6 +134,7 @@ struct Session::Impl {
   std::atomic<bool> asleep{false};
   FileSystem* bed = nullptr;
   std::string bed_path;
+  Sha256Digest bed_tokens{};   // what the file there has to hold
 
   int64_t append_started = 0;
   bool first_token_due = false;  // an append waits for the token after it

@@ -1,10 +1,9 @@
 // The checks of bytes against their checksums: what Parse() needs at once, and all the rest.
-#include <algorithm>
-
 #include "absl/strings/str_cat.h"
 #include "kernels/base/checked.h"
 #include "kernels/base/status.h"
 #include "model/io/crc32c.h"
+#include "sdk/session_file/batch.h"
 #include "sdk/session_file/parse.h"
 
 namespace rill::session_file {
@@ -36,40 +35,40 @@ absl::Status CheckOlder(const ParsedFile& file) {
   return absl::OkStatus();
 }
 
-// Counts what was checked and asks whether to go on.
+// Says how far it got, and asks whether to go on.
 class Watch {
  public:
   Watch(const FileProgress& progress, uint64_t total) : progress_(progress), total_(total) {}
-  absl::Status Passed(uint64_t bytes) {
-    done_ = std::min(total_, done_ + bytes);
-    if (progress_ && progress_(done_, total_))
+  absl::Status Reached(uint64_t offset) const {
+    if (progress_ && progress_(offset, total_))
       return absl::CancelledError("checking the session file was cancelled");
     return absl::OkStatus();
   }
 
  private:
   const FileProgress& progress_;
-  uint64_t total_, done_ = 0;
+  const uint64_t total_;
 };
 
-absl::Status CheckBatch(const ParsedFile& file, const BatchDirectory& batch, Watch& watch) {
+absl::Status CheckBatch(const ParsedFile& file, const BatchDirectory& batch, const Watch& watch) {
   uint64_t end = batch.begin;
   for (const Record& r : batch.records) {
     RILL_RETURN_IF_ERROR(CheckZeros(file, end, r.offset));
     end = r.offset + r.bytes;
     if (r.type != RecordType::kPages) {
       RILL_RETURN_IF_ERROR(CheckRecord(file, r));
-      RILL_RETURN_IF_ERROR(watch.Passed(r.bytes));
+      RILL_RETURN_IF_ERROR(watch.Reached(end));
       continue;
     }
     const uint64_t page_bytes = file.state.header.geometry.page_bytes;
     for (uint64_t i = 0; i < r.count; ++i) {
       RILL_RETURN_IF_ERROR(
           CheckPage(file, r.start + i, {r.offset + i * page_bytes, batch.page_crcs[i]}));
-      RILL_RETURN_IF_ERROR(watch.Passed(page_bytes));
+      RILL_RETURN_IF_ERROR(watch.Reached(r.offset + (i + 1) * page_bytes));
     }
   }
-  return CheckZeros(file, end, AlignUp(end, kSector));
+  RILL_RETURN_IF_ERROR(CheckZeros(file, end, AlignUp(end, kSector)));
+  return watch.Reached(LogEnd(batch));  // its directory was checked when it was read
 }
 
 }  // namespace
@@ -96,10 +95,10 @@ absl::Status CheckPage(const ParsedFile& file, uint64_t index, const PageRef& pa
 
 absl::Status CheckRest(const ParsedFile& file, const FileProgress& progress) {
   const Layout& layout = file.state.layout;
-  Watch watch(progress, file.state.root.log_end);
+  const Watch watch(progress, file.state.root.log_end);
   RILL_RETURN_IF_ERROR(CheckOlder(file));
   RILL_RETURN_IF_ERROR(CheckZeros(file, layout.slot(1) + layout.slot_bytes, layout.log_begin));
-  RILL_RETURN_IF_ERROR(watch.Passed(layout.log_begin));
+  RILL_RETURN_IF_ERROR(watch.Reached(layout.log_begin));
   for (const BatchDirectory& batch : file.batches)
     RILL_RETURN_IF_ERROR(CheckBatch(file, batch, watch));
   return absl::OkStatus();

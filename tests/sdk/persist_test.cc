@@ -314,6 +314,41 @@ TEST_P(PersistTest, SleepGivesMemoryBackAndAnyCallWakes) {
   ASSERT_EQ(Difference(Everything(*session), before), "");
 }
 
+// What happened to the file in the meantime is noticed by whoever wakes the session, and mended by giving the file back.
+TEST_P(PersistTest, AFileThatIsNotWhatItWasLeavesTheSessionAsleep) {
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  MemoryFileSystem fs;
+  const auto session = NewSession(model, Shape());
+  ASSERT_TRUE(session->Append(RandomIds(random, 200)).ok());
+  const std::string before = Everything(*session);
+  const auto other = NewSession(model, Shape());
+  ASSERT_TRUE(other->Append(RandomIds(random, 200)).ok());
+  ASSERT_TRUE(other->Save(fs, "/other").ok());
+  ASSERT_TRUE(session->Hibernate(fs, kPath).ok());
+  const std::string whole = fs.Get(kPath);
+  const auto refuses = [&] {
+    EXPECT_EQ(session->Logits().status().code(), absl::StatusCode::kDataLoss);
+    EXPECT_EQ(session->Step(1).code(), absl::StatusCode::kDataLoss);
+    EXPECT_TRUE(session->asleep());
+    EXPECT_EQ(session->length(), 200u);
+  };
+  fs.Put(kPath, fs.Get("/other"));  // as many tokens of the same model
+  refuses();
+  for (int i = 0; i < 20; ++i) {
+    fs.Put(kPath, whole);
+    const auto at = static_cast<size_t>(random.Int(0, static_cast<int64_t>(whole.size()) - 1));
+    fs.Poke(kPath, at, static_cast<char>(whole[at] ^ (1 << random.Int(0, 7))));
+    SCOPED_TRACE("byte " + std::to_string(at));
+    const absl::Status status = session->Wake();
+    EXPECT_FALSE(status.ok());
+    EXPECT_TRUE(session->asleep()) << status;
+  }
+  fs.Put(kPath, whole);
+  ASSERT_TRUE(session->Wake().ok());
+  ASSERT_EQ(Difference(Everything(*session), before), "");
+}
+
 // Half a character pending, a stop string half matched: the loaded session says the rest of the reply.
 TEST_P(PersistTest, ASavedReplyGoesOnWhereItStood) {
   const ScriptedModel scripted({"hello", " wor", "ld", "\xE6\x97"});

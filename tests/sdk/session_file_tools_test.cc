@@ -57,6 +57,32 @@ TEST(SessionFileToolsTest, ACompactedFileIsTheOneThatASaveWrites) {
   EXPECT_LT(report->file_bytes, flushed.size());
 }
 
+TEST(SessionFileToolsTest, TheProgressOfAVerifyEndsAtItsTotalAndCanBeStoppedAnywhere) {
+  test::Random random;
+  MemoryFileSystem fs;
+  FakeTimeline timeline(SmallGeometry());
+  WriteLife(fs, timeline, random);
+  const uint64_t size = fs.Get(kPath).size();
+  int64_t calls = 0;
+  uint64_t last = 0;
+  const auto watch = [&](uint64_t done, uint64_t total) {
+    EXPECT_EQ(total, size);
+    EXPECT_GE(done, last);
+    last = done;
+    ++calls;
+    return false;
+  };
+  ASSERT_TRUE(VerifySessionFile(fs, kPath, watch).ok());
+  EXPECT_EQ(last, size);
+  ASSERT_GT(calls, 20);
+  for (int64_t n = 0; n < calls; ++n) {
+    int64_t asked = 0;
+    const auto stop = [&](uint64_t, uint64_t) { return asked++ == n; };
+    EXPECT_TRUE(absl::IsCancelled(VerifySessionFile(fs, kPath, stop))) << n;
+    EXPECT_EQ(asked, n + 1);
+  }
+}
+
 TEST(SessionFileToolsTest, InspectTellsEverySegmentAndWhatIsSuperseded) {
   test::Random random;
   MemoryFileSystem fs;

@@ -539,9 +539,9 @@ RILL_API rill_status rill_session_attach(rill_session *session, const char *path
 /* Appends what is new: pages, tokens and one state slot, whatever the length. Nothing in the file
  * that is in use is written over. With RILL_SAVE_LADDER also marks, and a checkpoint for as many
  * tokens as weigh as much as one: without, a session loaded from the file goes back by one turn at
- * no price and further from the checkpoints of the save. RILL_E_STATE: not attached, or somebody else wrote to the file.
- * RILL_E_IO: the file holds the old content or the new, the session is whole, and later flushes
- * say the same again: attach anew. Else errors as rill_session_save. */
+ * no price and further from the checkpoints of the save. RILL_E_STATE: not attached, or somebody
+ * else wrote to the file. RILL_E_IO: the file holds the old content or the new, the session is
+ * whole, and later flushes say the same again: attach anew. Else errors as rill_session_save. */
 RILL_API rill_status rill_session_flush(rill_session *session, const rill_save_params *params,
                                         rill_save_report *out);
 
@@ -608,14 +608,14 @@ RILL_API rill_status rill_session_read(rill_model *model, uint64_t size, rill_re
 /* Saves to path, or flushes to the attached file when path is empty, and gives the session's
  * memory back; the handle stays. A call that needs the session wakes it first, and where that
  * fails answers as rill_session_load would, the session still asleep: give the file back and call
- * again. The file must stay as it is until then. An open generation goes on afterwards. out may
- * be NULL. RILL_E_STATE: path is empty and it is not attached. Else errors as rill_session_save;
- * on any failure the session is awake. */
+ * again. The file must stay as it is until then; RILL_E_CORRUPT also when it holds another
+ * session. An open generation goes on afterwards. out may be NULL. RILL_E_STATE: path is empty and
+ * it is not attached. Else errors as rill_session_save; on any failure the session is awake. */
 RILL_API rill_status rill_session_hibernate(rill_session *session, const char *path,
                                             size_t path_len, rill_save_report *out);
 
-/* Takes the memory again and loads. Does nothing when it is awake. Errors as rill_session_load.
- * RILL_E_BUSY, RILL_E_REENTRANT. */
+/* Takes the memory again and loads, checking every byte. Does nothing when it is awake. Errors as
+ * rill_session_load. RILL_E_BUSY, RILL_E_REENTRANT. */
 RILL_API rill_status rill_session_wake(rill_session *session);
 
 /* Bytes of yours that are saved with the session, at most 64 MiB: a title, who said what. Copied.
