@@ -88,6 +88,11 @@ void DeclareSessions(CLI::App& app, Arguments& args) {
   app.add_option("--probe-tokens", o.probe_tokens, "Tokens the rate of a prefill is measured with")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
+  app.add_option("--cold-tokens", o.cold_tokens,
+                 "Tokens of a cold prefill that are measured where all would take too long, as a "
+                 "bound from below; not fewer than those of the probe")
+      ->check(CLI::Range(0, 1 << 20))
+      ->capture_default_str();
   app.add_option("--cold-limit", o.limit_seconds,
                  "Seconds; a longer prefill is projected from that rate instead")
       ->check(CLI::Range(0.0, 1e9))

@@ -21,22 +21,29 @@ SessionShape ShapeFor(const SessionsOptions& options, int64_t max_tokens) {
   return shape;
 }
 
-absl::StatusOr<double> EmptyRate(std::shared_ptr<const Model> model, const SessionsOptions& options,
-                                 const SyntheticSession& synthetic) {
-  const int64_t n = options.probe_tokens;
-  const SessionShape shape = ShapeFor(options, std::max(n, kWarmUpTokens));
+// In one session, so that the second part is what a prefill of both would go on with.
+absl::StatusOr<ColdStart> MeasureColdStart(std::shared_ptr<const Model> model,
+                                           const SessionsOptions& options,
+                                           const SyntheticSession& synthetic) {
+  const int64_t probe = options.probe_tokens, all = std::max(probe, options.cold_tokens);
+  const SessionShape shape = ShapeFor(options, std::max(all, kWarmUpTokens));
   RILL_ASSIGN_OR_RETURN(const auto session, Session::Create(model, shape));
   std::vector<int32_t> ids(static_cast<size_t>(shape.max_tokens));
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = synthetic.Id(i);
-  const absl::Span<const int32_t> all = ids;
-  RILL_RETURN_IF_ERROR(session->Append(all.subspan(0, kWarmUpTokens), StopOnInterrupt));
+  RILL_RETURN_IF_ERROR(
+      session->Append(absl::MakeConstSpan(ids.data(), kWarmUpTokens), StopOnInterrupt));
   RILL_RETURN_IF_ERROR(session->Reset());
-  const auto work = [&]() -> absl::Status {
-    RILL_RETURN_IF_ERROR(session->Append(all.subspan(0, static_cast<size_t>(n)), StopOnInterrupt));
+  const auto append_to = [&](int64_t end) -> absl::Status {
+    const auto begin = static_cast<int64_t>(session->length());
+    const auto part = absl::MakeConstSpan(ids.data() + begin, static_cast<size_t>(end - begin));
+    RILL_RETURN_IF_ERROR(session->Append(part, StopOnInterrupt));
     return model->device().Synchronize();
   };
-  RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options.clock, work));
-  return seconds / static_cast<double>(n);
+  RILL_ASSIGN_OR_RETURN(const double first,
+                        SecondsOf(*options.clock, [&] { return append_to(probe); }));
+  RILL_ASSIGN_OR_RETURN(const double rest,
+                        SecondsOf(*options.clock, [&] { return append_to(all); }));
+  return ColdStart{first / static_cast<double>(probe), all, first + rest};
 }
 
 bool IsFullShape(const ModelConfig& config) {
@@ -65,10 +72,10 @@ absl::StatusOr<SessionsResult> MeasureSessions(std::shared_ptr<const Model> mode
       const SyntheticSession synthetic,
       SyntheticSession::Create(model, shape, folder / "real.rillstate", options.seed));
   result.real_tokens = synthetic.real_tokens();
-  RILL_ASSIGN_OR_RETURN(result.prefill_seconds_per_token, EmptyRate(model, options, synthetic));
+  RILL_ASSIGN_OR_RETURN(result.cold_start, MeasureColdStart(model, options, synthetic));
   for (const int64_t context : options.contexts) {
     ContextBench bench(model, options, synthetic, folder, context);
-    RILL_ASSIGN_OR_RETURN(SessionsPoint point, bench.Run(result.prefill_seconds_per_token));
+    RILL_ASSIGN_OR_RETURN(SessionsPoint point, bench.Run(result.cold_start));
     result.points.push_back(std::move(point));
   }
   return result;

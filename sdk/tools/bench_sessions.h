@@ -23,6 +23,7 @@ struct SessionsOptions {
   int64_t prefill_chunk = 256;
   int repetitions = 3;
   int64_t probe_tokens = 512;  // of the append that measures the prefill rate
+  int64_t cold_tokens = 0;     // of a cold prefill that are measured in any case; 0: the probe's
   double limit_seconds = 120;  // prefills that would take longer are projected from that rate
   std::string scratch;         // folder for session files; empty: the system's
   uint64_t seed = 1;
@@ -36,6 +37,13 @@ struct Measured {
   bool projected = false;  // from the prefill rate, not measured
 };
 
+// How the prefill of an empty session begins, measured.
+struct ColdStart {
+  double seconds_per_token = 0;  // of the probe's tokens, the first ones
+  int64_t tokens = 0;
+  double seconds = 0;  // of all those
+};
+
 // From the call that brings the message to the first token of the answer.
 struct FirstToken {
   Spread warm;       // the session is in memory
@@ -43,6 +51,9 @@ struct FirstToken {
   Spread lazy_load;  // the same, pages as they are wanted
   Spread disk_load;  // lazily, and nothing of the file in the system's cache
   Measured cold;     // everything appended to an empty session
+  // The same, from below: measured, and of so many tokens. Zeros where that was not measured.
+  int64_t cold_tokens = 0;
+  double cold_at_least = 0;
 };
 
 struct LoadCost {
@@ -94,10 +105,10 @@ struct SessionsResult {
   std::string model, recipe, device, processor;
   int threads = 0;
   uint64_t weight_bytes = 0;
-  bool processor_time = false;           // seconds are the processor's, not the clock's
-  bool full_shape = false;               // of the 48B model, which the goals in bytes are for
-  double prefill_seconds_per_token = 0;  // of an empty session
-  int64_t real_tokens = 0;               // prefilled for the synthetic contexts
+  bool processor_time = false;  // seconds are the processor's, not the clock's
+  bool full_shape = false;      // of the 48B model, which the goals in bytes are for
+  ColdStart cold_start;
+  int64_t real_tokens = 0;  // prefilled for the synthetic contexts
   std::vector<SessionsPoint> points;
 };
 

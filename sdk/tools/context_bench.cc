@@ -25,11 +25,11 @@ ContextBench::ContextBench(std::shared_ptr<const Model> model, const SessionsOpt
   point_.context = context;
 }
 
-absl::StatusOr<SessionsPoint> ContextBench::Run(double empty_seconds_per_token) {
+absl::StatusOr<SessionsPoint> ContextBench::Run(const ColdStart& start) {
   RILL_RETURN_IF_ERROR(WriteFile(file_, point_.context, true));
   RILL_RETURN_IF_ERROR(MeasureLoads());
   RILL_RETURN_IF_ERROR(MeasureWarm());
-  RILL_RETURN_IF_ERROR(MeasureCold(empty_seconds_per_token));
+  RILL_RETURN_IF_ERROR(MeasureCold(start));
   RILL_RETURN_IF_ERROR(MeasureSave());
   RILL_RETURN_IF_ERROR(MeasureRewinds());
   RILL_RETURN_IF_ERROR(MeasureFlushes());
@@ -183,9 +183,12 @@ absl::Status ContextBench::MeasureFork(Session& session, std::vector<double>* se
 }
 
 // A token costs more the further it stands, by a straight line: the mean of first and last.
-absl::Status ContextBench::MeasureCold(double empty_seconds_per_token) {
-  Measured& cold = point_.first_token.cold;
-  const double mean = (empty_seconds_per_token + point_.prefill_seconds_per_token) / 2;
+absl::Status ContextBench::MeasureCold(const ColdStart& start) {
+  FirstToken& first = point_.first_token;
+  Measured& cold = first.cold;
+  if (start.tokens <= point_.context)
+    first.cold_tokens = start.tokens, first.cold_at_least = start.seconds;
+  const double mean = (start.seconds_per_token + point_.prefill_seconds_per_token) / 2;
   const double projected = mean * static_cast<double>(point_.context + kTurnTokens);
   cold = {{projected, projected, projected}, true};
   if (projected > options_.limit_seconds) return absl::OkStatus();
@@ -200,6 +203,8 @@ absl::Status ContextBench::MeasureCold(double empty_seconds_per_token) {
   };
   RILL_ASSIGN_OR_RETURN(const double seconds, SecondsOf(*options_.clock, work));
   cold = {{seconds, seconds, seconds}, false};
+  first.cold_tokens = point_.context + kTurnTokens;
+  first.cold_at_least = seconds;
   return absl::OkStatus();
 }
 

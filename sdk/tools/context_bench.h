@@ -19,8 +19,7 @@ class ContextBench {  // Borrows all but the model.
   ContextBench(std::shared_ptr<const Model> model, const SessionsOptions& options,
                const SyntheticSession& synthetic, const ScratchFolder& folder, int64_t context);
 
-  // `empty_seconds_per_token`: of a prefill into an empty session.
-  absl::StatusOr<SessionsPoint> Run(double empty_seconds_per_token);
+  absl::StatusOr<SessionsPoint> Run(const ColdStart& start);
 
  private:
   // context_bench.cc: in memory
@@ -30,7 +29,7 @@ class ContextBench {  // Borrows all but the model.
   absl::Status MeasureTurns(Session& session);
   absl::Status MeasureForks(Session& session);
   absl::Status MeasureFork(Session& session, std::vector<double>* seconds);
-  absl::Status MeasureCold(double empty_seconds_per_token);
+  absl::Status MeasureCold(const ColdStart& start);
 
   // context_files.cc: files and rewinds
   absl::Status MeasureSave();

@@ -76,6 +76,8 @@ TEST_F(BenchCliTest, SessionsJsonAgreesWithItself) {
     EXPECT_EQ(point["context"], context);
     EXPECT_EQ(point["synthetic_context"], true);
     EXPECT_EQ(point["first_token"]["cold"]["projected"], false);
+    EXPECT_EQ(point["first_token"]["cold_measured_tokens"], context + 16);
+    EXPECT_EQ(point["first_token"]["cold_at_least"], point["first_token"]["cold"]["median"]);
     for (const char* name : {"warm", "load", "lazy_load", "disk_load", "cold"}) {
       const auto& spread = point["first_token"][name];
       EXPECT_GT(spread["least"], 0) << name;
@@ -147,6 +149,35 @@ TEST_F(BenchCliTest, WhatWouldTakeTooLongIsProjected) {
   const double empty = json["empty_prefill_seconds_per_token"];
   const double here = point["prefill_seconds_per_token"];
   EXPECT_NEAR(cold["median"].get<double>() / (516 * (empty + here) / 2), 1, 1e-9);
+}
+
+// What is projected has a bound that was measured: of the tokens asked for, and where there are so
+// many.
+TEST_F(BenchCliTest, WhatIsProjectedIsBoundFromBelow) {
+  const std::vector<std::string> args = {"sessions", "--model",       model_, "--context",
+                                         "300,2000", "--repetitions", "1",    "--probe-tokens",
+                                         "8",        "--cold-tokens", "700",  "--cold-limit",
+                                         "0",        "--threads",     "1"};
+  auto with_json = args;
+  with_json.push_back("--json");
+  const auto r = RunTool("rill-bench", with_json);
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  const auto& shorter = json["points"][0]["first_token"];
+  EXPECT_EQ(shorter["cold_measured_tokens"], 0);
+  EXPECT_EQ(shorter["cold_at_least"], 0);
+  const auto& longer = json["points"][1]["first_token"];
+  EXPECT_EQ(longer["cold"]["projected"], true);
+  EXPECT_EQ(longer["cold_measured_tokens"], 700);
+  const double seconds = longer["cold_at_least"], load = longer["load"]["median"];
+  EXPECT_GT(seconds, 0);
+  EXPECT_NEAR(longer["cold_at_least_to_load"].get<double>() * load / seconds, 1, 1e-9);
+  const auto text = RunTool("rill-bench", args);
+  ASSERT_EQ(text.exit_code, 0) << text.err;
+  const size_t line = text.out.find("for its first 700 tokens, ");
+  ASSERT_NE(line, std::string::npos) << text.out;
+  EXPECT_EQ(text.out.find("for its first", line + 1), std::string::npos) << text.out;
 }
 
 TEST_F(BenchCliTest, SessionsTableNamesItsContext) {
