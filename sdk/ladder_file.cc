@@ -19,11 +19,16 @@ int64_t Worth(const StateLayout& layout) {
 
 }  // namespace
 
-// Marks, what the records in the file are replayed from, and else one for so many tokens as weigh as much: followed turn by
-// turn, checkpoints come to no more than the session itself.
+// A flush takes marks, and one checkpoint for so many tokens as weigh as much: followed turn by turn, checkpoints come to no
+// more than the session itself. A flush with records is a session's last for a while: it also takes what they are replayed
+// from, and where the last turn began, since its own slot takes the place of the one that has that.
 std::vector<const Rung*> Session::Impl::RungsToWrite(const AttachedSessionFile* follows, bool with_ring) const {
   const int64_t end = state->position(), worth = Worth(state->layout());
-  const int64_t recorded = with_ring ? state->ring().first(end) : end;
+  const int64_t recorded = state->ring().first(end);
+  const Rung* border = nullptr;
+  for (const Rung& rung : ladder.rungs()) {
+    if (rung.kind != RungKind::kSpaced && rung.position < end) border = &rung;
+  }
   std::vector<const Rung*> rungs;
   int64_t written = 0;
   for (const Rung& rung : ladder.rungs()) {
@@ -31,8 +36,8 @@ std::vector<const Rung*> Session::Impl::RungsToWrite(const AttachedSessionFile* 
       const uint64_t near = std::min(stable_prefix, static_cast<uint64_t>(rung.position + worth - 1));
       return rung.position - std::max(written, static_cast<int64_t>(follows->RungAtOrBelow(near))) >= worth;
     };
-    const bool replayed_from = rung.position >= recorded && rung.position < end;
-    if (follows != nullptr && rung.kind != RungKind::kMark && !replayed_from && !lonely()) continue;
+    const bool resting = with_ring && rung.position < end && (rung.position >= recorded || &rung == border);
+    if (follows != nullptr && rung.kind != RungKind::kMark && !resting && !lonely()) continue;
     written = rung.position;
     rungs.push_back(&rung);
   }

@@ -314,6 +314,29 @@ TEST_P(PersistTest, SleepGivesMemoryBackAndAnyCallWakes) {
   ASSERT_EQ(Difference(Everything(*session), before), "");
 }
 
+// Sleep in the followed file, by way of a flush that takes no more of the ladder than it has to.
+TEST_P(PersistTest, AfterSleepInAFollowedFileTheLastTurnsAreTakenBackCheaply) {
+  Random random;
+  const auto model = MakeModel(GetParam(), random.Bits());
+  const std::vector<int32_t> ids = RandomIds(random, 200);
+  const std::vector<Row> rows = RowsOf(model, ids);
+  MemoryFileSystem fs;
+  const auto session = NewSession(model, Shape());
+  ASSERT_TRUE(session->Attach(fs, kPath).ok());
+  for (int turn = 0; turn < 4; ++turn) {
+    ASSERT_TRUE(session->Append(absl::MakeConstSpan(ids.data() + 50 * turn, 50)).ok());
+    ASSERT_TRUE(session->Flush().ok());
+  }
+  ASSERT_TRUE(session->Hibernate(fs).ok());
+  const auto records = session->CostOfRewind(195);
+  ASSERT_TRUE(records.ok());
+  EXPECT_EQ(records->recomputed, 1u) << "the records came along, and what they are replayed from";
+  const auto turn = session->Rewind(150);
+  ASSERT_TRUE(turn.ok());
+  EXPECT_EQ(turn->recomputed, 0u);
+  ASSERT_TRUE(SameBits(LogitsOf(*session), rows[149]));
+}
+
 // What happened to the file in the meantime is noticed by whoever wakes the session, and mended by giving the file back.
 TEST_P(PersistTest, AFileThatIsNotWhatItWasLeavesTheSessionAsleep) {
   Random random;
