@@ -11,52 +11,29 @@
 namespace rill::cuda {
 namespace {
 
-// The phases' view of layer i. The base is opaque: see OpaqueZero().
-__device__ __forceinline__ Step StepOf(char* memory, int i) {
-  char* base = memory + OpaqueZero();
-  StepShared& shared = *reinterpret_cast<StepShared*>(base);
-  return {shared.params, shared.layer[i % 2], shared, base + AlignUp(sizeof(StepShared), 128)};
-}
-
-__global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
-  extern __shared__ __align__(128) char memory[];
-  {
-    StepShared& shared = *reinterpret_cast<StepShared*>(memory);
-    LoadParams(params, &shared.params);
-    StartLoad(params.layers, &shared.layer[0]);
-    FinishLoads();
-    __syncthreads();
-  }
-  GridBarrier barrier(params.barrier, params.barrier_base);
-  InputsPhase inputs;
-  inputs.Start(StepOf(memory, 0));
-  for (int i = 0; i < params.n_layers; ++i) {
-    const Step s = StepOf(memory, i);
-    const bool more = i + 1 < params.n_layers;
-    const Staged x = i == 0 ? StageEmbedding(s) : StageHidden(s, s.l.input_norm);
-    inputs.Finish(s, x);
-    if (s.l.is_kda) MixKda(s, barrier);
-    else MixMla(s, barrier);
-    if (more) StartLoad(params.layers + i + 1, &s.shared.layer[(i + 1) % 2]);
-    if (s.l.is_moe) FeedExperts(s, barrier);
-    else FeedDense(s, barrier);
-    if (!more) break;
-    FinishLoads();
-    barrier.Sync([&] {
-      const Step next = StepOf(memory, i + 1);
-      inputs.Start(next);
-      for (int j = 0; j < next.l.inputs.count; ++j) Prefetch(next.l.inputs.weight[j]);
-    });
-  }
-  HeadPhase head;
-  const Step s = StepOf(memory, 0);
-  barrier.Sync([&] { head.Start(s); });
-  head.Finish(s);
-}
-
 constexpr uint64_t kBarrierBytes = 256;  // alone on its cache lines
 
 uint64_t LayersBytes(const DecoderSpec& spec) { return AlignUp(spec.layers.size() * sizeof(StepLayer), 256); }
+
+const void* KernelOf(WeightFormat format) {
+  switch (format) {
+    case WeightFormat::kF32: return StepKernelAddress<WeightFormat::kF32>();
+    case WeightFormat::kBf16: return StepKernelAddress<WeightFormat::kBf16>();
+    case WeightFormat::kQ8: return StepKernelAddress<WeightFormat::kQ8>();
+    case WeightFormat::kQ4: return StepKernelAddress<WeightFormat::kQ4>();
+  }
+  return nullptr;
+}
+
+absl::Status PlaceSharedOf(const DecoderSpec& spec, size_t limit, StepParams* params, size_t* bytes) {
+  switch (FormatOf(spec)) {
+    case WeightFormat::kF32: return PlaceShared<WeightFormat::kF32>(spec, limit, params, bytes);
+    case WeightFormat::kBf16: return PlaceShared<WeightFormat::kBf16>(spec, limit, params, bytes);
+    case WeightFormat::kQ8: return PlaceShared<WeightFormat::kQ8>(spec, limit, params, bytes);
+    case WeightFormat::kQ4: return PlaceShared<WeightFormat::kQ4>(spec, limit, params, bytes);
+  }
+  return absl::InternalError("unknown weight format");
+}
 
 class CudaDecoder final : public FusedDecoder {
  public:
@@ -79,7 +56,7 @@ class CudaDecoder final : public FusedDecoder {
     params_.position = position;
     void* args[] = {&params_};
     RILL_RETURN_IF_ERROR(device_.Take(
-        cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(StepKernel), dim3(grid_), dim3(kStepThreads), args,
+        cudaLaunchCooperativeKernel(kernel_, dim3(grid_), dim3(kStepThreads), args,
                                     shared_bytes_, device_.stream()),
         "fused decode step"));
     params_.barrier_base += static_cast<unsigned>(n_barriers_) * grid_;
@@ -93,7 +70,8 @@ class CudaDecoder final : public FusedDecoder {
 
   absl::Status Setup(const DecoderSpec& spec) {
     RILL_ASSIGN_OR_RETURN(memory_, PrepareStep(device_, spec, &params_, &shared_bytes_));
-    RILL_RETURN_IF_ERROR(AllowShared(device_, StepKernel, shared_bytes_, "fused decode step"));
+    kernel_ = KernelOf(FormatOf(spec));
+    RILL_RETURN_IF_ERROR(AllowShared(device_, kernel_, shared_bytes_, "fused decode step"));
     grid_ = static_cast<unsigned>(device_.sm_count());
     n_barriers_ = CountBarriers(spec);
     max_context_ = spec.max_context;
@@ -103,6 +81,7 @@ class CudaDecoder final : public FusedDecoder {
   CudaDevice& device_;
   Buffer memory_;
   StepParams params_ = {};
+  const void* kernel_ = nullptr;
   size_t shared_bytes_ = 0;
   unsigned grid_ = 0;
   int n_barriers_ = 0;
@@ -112,13 +91,12 @@ class CudaDecoder final : public FusedDecoder {
 }  // namespace
 
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes) {
-  params->stages = PhaseBytes(spec, 2) <= device.max_shared_bytes() ? 2 : 1;
-  *shared_bytes = PhaseBytes(spec, params->stages);
+  RILL_RETURN_IF_ERROR(PlaceSharedOf(spec, device.max_shared_bytes(), params, shared_bytes));
   RILL_ASSIGN_OR_RETURN(Buffer memory, Buffer::Allocate(device, FusedDecoderBytes(spec)));
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, kBarrierBytes));
   std::vector<StepLayer> layers;
-  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i]));
+  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kStepWarps));
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());

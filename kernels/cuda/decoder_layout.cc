@@ -30,8 +30,31 @@ absl::Status CheckMoe(size_t layer, const MoeWeights& w) {
     return Uncovered(layer, "number of experts", w.router.rows, absl::StrCat("up to ", kMaxExperts));
   }
   if (w.n_groups > 256) return Uncovered(layer, "number of expert groups", w.n_groups, "up to 256");
-  if (IsQuantized(w.router.format)) return Uncovered(layer, "router format", static_cast<int>(w.router.format), "bf16 or f32");
   return absl::OkStatus();
+}
+
+// The big matrices have one format, the plain ones are bf16 or f32.
+absl::Status CheckFormats(size_t layer, const LayerWeights& w, WeightFormat format) {
+  const auto formats = [&](absl::string_view what, std::initializer_list<WeightFormat> found, bool plain) {
+    for (const WeightFormat f : found) {
+      if (plain ? IsQuantized(f) : f != format) {
+        return absl::UnimplementedError(absl::StrCat("fused decode step, layer ", layer, ": ", what, " is ", std::string(Name(f)), ", covered is ",
+                                                     plain ? std::string("bf16 and f32") : std::string(Name(format))));
+      }
+    }
+    return absl::OkStatus();
+  };
+  if (w.is_kda) {
+    RILL_RETURN_IF_ERROR(formats("a KDA projection", {w.kda.q.format, w.kda.k.format, w.kda.v.format, w.kda.o.format}, false));
+    RILL_RETURN_IF_ERROR(formats("a KDA gate", {w.kda.f_a.format, w.kda.f_b.format, w.kda.g_a.format, w.kda.g_b.format, w.kda.b.format}, true));
+  } else {
+    RILL_RETURN_IF_ERROR(formats("an MLA projection", {w.mla.q.format, w.mla.kv_a.format, w.mla.kv_b.format, w.mla.o.format}, false));
+  }
+  const GluWeights& glu = w.is_moe ? w.moe.shared : w.dense;
+  if (glu.width > 0) RILL_RETURN_IF_ERROR(formats("a feed-forward matrix", {glu.gate.format, glu.up.format, glu.down.format}, false));
+  if (!w.is_moe) return absl::OkStatus();
+  RILL_RETURN_IF_ERROR(formats("an expert", {w.moe.experts.format}, false));
+  return formats("the router", {w.moe.router.format}, true);
 }
 
 int64_t Projected(const LayerWeights& w) {
@@ -42,23 +65,37 @@ int64_t Projected(const LayerWeights& w) {
 
 void AddInput(StepInputs& inputs, const MatrixView& m, int role) {
   const int i = inputs.count++;
-  const bool q4 = m.format == WeightFormat::kQ4;
-  const bool first = i == 0 || (q4 && i == inputs.plain);
+  const bool first = i == 0 || i == inputs.plain;
   inputs.weight[i] = m;
   inputs.offset[i] = i == 0 ? 0 : inputs.offset[i - 1] + static_cast<int>(AlignUp(inputs.weight[i - 1].rows, kAlign));
-  inputs.end[i] = (first ? 0 : inputs.end[i - 1]) + static_cast<int>(q4 ? CeilDiv(m.rows, 2) : m.rows);
+  inputs.end[i] = (first ? 0 : inputs.end[i - 1]) + static_cast<int>(m.rows);
   inputs.at[role] = inputs.offset[i];
-  inputs.plain += !q4;
 }
 
-void AddInputs(StepInputs& inputs, std::initializer_list<const MatrixView*> by_role) {
-  for (const bool q4 : {false, true}) {
-    int role = 0;
-    for (const MatrixView* m : by_role) {
-      if ((m->format == WeightFormat::kQ4) == q4) AddInput(inputs, *m, role);
-      ++role;
-    }
+// Whole units of 16 bytes; what is left of the last one comes when it is needed.
+void AddAhead(Ahead& ahead, const void* data, uint64_t bytes, int warps) {
+  if (reinterpret_cast<uintptr_t>(data) % 16 != 0 || bytes > INT32_MAX) return;
+  ahead = {static_cast<const char*>(data), static_cast<int>(bytes / 16 * 16), static_cast<int>(AlignUp(CeilDiv(static_cast<int64_t>(bytes), warps), 16))};
+}
+
+RecordOffsets OffsetsOf(const ExpertsView& x) {
+  const ExpertLayout layout = MakeExpertLayout(x.format, x.hidden, x.width);
+  const uint64_t begin[] = {layout.gate, layout.up, layout.down};
+  RecordOffsets o = {};
+  for (int i = 0; i < 3; ++i) {
+    o.values[i] = static_cast<int64_t>(begin[i]);
+    o.scales[i] = static_cast<int64_t>(begin[i] + (i < 2 ? ScalesOffset(x.format, x.width, x.hidden) : ScalesOffset(x.format, x.hidden, x.width)));
   }
+  return o;
+}
+
+// `big` have roles 0 .., `plain` the ones behind.
+void AddInputs(StepInputs& inputs, std::initializer_list<const MatrixView*> big, std::initializer_list<const MatrixView*> plain) {
+  inputs.plain = static_cast<int>(plain.size());
+  int role = static_cast<int>(big.size());
+  for (const MatrixView* m : plain) AddInput(inputs, *m, role++);
+  role = 0;
+  for (const MatrixView* m : big) AddInput(inputs, *m, role++);
 }
 
 StepKda MakeKda(const KdaWeights& w, const DecoderLayerState& state) {
@@ -88,6 +125,7 @@ absl::Status CheckSpec(const DecoderSpec& spec) {
     if (w.is_kda) RILL_RETURN_IF_ERROR(CheckKda(i, w.kda));
     if (!w.is_kda && w.mla.q_rank != 0) return Uncovered(i, "q_lora_rank", w.mla.q_rank, "0");
     if (w.is_moe) RILL_RETURN_IF_ERROR(CheckMoe(i, w.moe));
+    RILL_RETURN_IF_ERROR(CheckFormats(i, w, FormatOf(spec)));
   }
   return absl::OkStatus();
 }
@@ -139,30 +177,31 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
   return scratch;
 }
 
-StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state) {
+StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int warps) {
   StepLayer l = {};
   l.is_kda = w.is_kda, l.is_moe = w.is_moe;
   l.input_norm = w.input_norm.f32(), l.post_norm = w.post_norm.f32();
   if (w.is_kda) {
-    AddInputs(l.inputs, {&w.kda.q, &w.kda.k, &w.kda.v, &w.kda.f_a, &w.kda.g_a, &w.kda.b});
+    AddInputs(l.inputs, {&w.kda.q, &w.kda.k, &w.kda.v}, {&w.kda.f_a, &w.kda.g_a, &w.kda.b});
     l.o = w.kda.o;
     l.kda = MakeKda(w.kda, state);
   } else {
-    AddInputs(l.inputs, {&w.mla.q, &w.mla.kv_a});
+    AddInputs(l.inputs, {&w.mla.q, &w.mla.kv_a}, {});
     l.o = w.mla.o;
     l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache};
   }
   l.glu = w.is_moe ? w.moe.shared : w.dense;
   if (w.is_moe) {
     const MoeWeights& m = w.moe;
-    l.moe = {m.activation, m.top_k, m.n_groups, m.topk_groups, m.renormalize, m.scaling, m.router, m.router_bias.f32(), m.experts};
+    l.moe = {m.activation, m.top_k, m.n_groups, m.topk_groups, m.renormalize, m.scaling, m.router, m.router_bias.f32(), m.experts,
+             OffsetsOf(m.experts)};
   }
-  const auto note = [&](const MatrixView& m) {
-    if (m.values != nullptr) (IsQuantized(m.format) ? l.needs_q : l.needs_f) = true;
-  };
-  for (int i = 0; i < l.inputs.count; ++i) note(l.inputs.weight[i]);
-  for (const MatrixView* m : {&l.o, &l.kda.f_b, &l.kda.g_b, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.glu.down, &l.moe.router}) note(*m);
-  if (w.is_moe) (IsQuantized(w.moe.experts.format) ? l.needs_q : l.needs_f) = true;
+  int n = 0;
+  for (const MatrixView* m : {&l.o, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.moe.router}) {
+    if (m->values == nullptr) continue;
+    AddAhead(l.ahead[n++], m->values, ValuesBytes(m->format, m->rows, m->cols), warps);
+    if (m->scales != nullptr) AddAhead(l.ahead[n++], m->scales, ScalesBytes(m->format, m->rows, m->cols), warps);
+  }
   return l;
 }
 

@@ -15,7 +15,7 @@ inline constexpr int kStepThreads = 512;     // 128 registers a thread, one bloc
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
 inline constexpr int kMaxSlots = 160;        // partials of the attention: blocks that share the context
 inline constexpr int kMaxInputs = 6;
-inline constexpr int kMaxTopK = 32;
+inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
 inline constexpr int kMaxExperts = 1024;
 
 struct StepKda {
@@ -38,6 +38,18 @@ struct StepMla {
   MlaCacheView cache;
 };
 
+// Bytes to ask for ahead, 16-byte aligned; each warp of the grid asks for `each` of them.
+struct Ahead {
+  const char* data;
+  int bytes, each;
+};
+inline constexpr int kMaxAhead = 16;
+
+// Where the matrices of an expert's record lie: values and scales of gate, up, down.
+struct RecordOffsets {
+  int64_t values[3], scales[3];
+};
+
 struct StepMoe {
   RouterActivation activation;
   int top_k, n_groups, topk_groups;
@@ -46,28 +58,29 @@ struct StepMoe {
   MatrixView router;
   const float* router_bias;
   ExpertsView experts;
+  RecordOffsets offsets;
 };
 
-// The matrices that meet the layer's normed input: `plain` of them in formats other than q4, then those in q4.
+// The matrices that meet the layer's normed input: first the `plain` ones (low-rank gates and beta), then the big ones.
 struct StepInputs {
   MatrixView weight[kMaxInputs];
   int offset[kMaxInputs];   // in the projection vector
-  int end[kMaxInputs];      // plain: rows up to and with this matrix; q4: pairs of rows, counted anew
+  int end[kMaxInputs];      // rows up to and with this matrix; the big ones are counted anew
   int count, plain;
   int at[kMaxInputs];       // offsets by role: q, k, v, f_a, g_a, b, or q, kv_a
 
   RILL_HOST_DEVICE int plain_rows() const { return plain == 0 ? 0 : end[plain - 1]; }
-  RILL_HOST_DEVICE int q4_pairs() const { return count == plain ? 0 : end[count - 1]; }
+  RILL_HOST_DEVICE int big_rows() const { return end[count - 1]; }
 };
 
 struct alignas(16) StepLayer {
   bool is_kda, is_moe;
-  bool needs_f, needs_q;    // which staged forms the layer's weights want (any of them)
   const float *input_norm, *post_norm;
   StepInputs inputs;
   MatrixView o;
   StepKda kda;
   StepMla mla;
+  Ahead ahead[kMaxAhead];   // output projection, shared experts or dense block, router; empty behind the last
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
 };
@@ -80,7 +93,7 @@ struct StepScratch {
   float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
   float* logits;     // [E] of the router
   float* activated;  // [top_k, width], then the shared expert's, or the dense block's
-  float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots
+  float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots, when weights are q8 or q4
   float* activated_groups;  // [top_k] experts' activations as integer groups
   float* absorbed;   // [H, R]
   float* partials;   // [kMaxSlots, H, R + 2]
@@ -98,8 +111,11 @@ struct StepParams {
   unsigned barrier_base;     // its value when this step begins
   int stages;                // of the attention tile in shared memory
   int staged_bytes;          // of the staged hidden vector
+  int slots, slots_at;       // weights on their way: how many a warp has, and where in shared memory they begin
+  int max_units, sums_at;    // units a job may have, and where its sums lie
   int32_t token;
   int64_t position;
+  long long* trace;          // the bench's: where its barrier notes the time
 };
 
 // Sizes in floats.
@@ -107,16 +123,31 @@ struct ScratchSizes {
   uint64_t x, projected, mixed, squares, logits, activated, mixed_groups, activated_groups, absorbed, partials;
 };
 
+// The format of the big matrices: all of them have the head's.
+inline WeightFormat FormatOf(const DecoderSpec& spec) { return spec.lm_head.format; }
 // Unimplemented names the first property of the spec that the fused step does not cover.
 absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state);
+// `warps` is what share the asking ahead.
+StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int warps);
 int CountBarriers(const DecoderSpec& spec);
 
 // Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (token, position and
 // barrier_base are the caller's) and the shared memory a block needs.
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes);
+
+// The step kernel for big matrices of format F; one file a format (decoder_q4.cu, ...).
+template <WeightFormat F>
+const void* StepKernelAddress();
+template <>
+const void* StepKernelAddress<WeightFormat::kF32>();
+template <>
+const void* StepKernelAddress<WeightFormat::kBf16>();
+template <>
+const void* StepKernelAddress<WeightFormat::kQ8>();
+template <>
+const void* StepKernelAddress<WeightFormat::kQ4>();
 
 }  // namespace rill::cuda

@@ -1,20 +1,26 @@
 // kernels/cuda/decoder_walk.cuh — the order of the phases within a layer, and the barrier between them.
+//
+// Every phase has the same shape: arrive, ask for what needs no activation (weights into their slots, norms, states), wait, stage the
+// activations, compute, write. What is asked for between arriving and waiting hides the barrier.
 #pragma once
 
 #include <algorithm>
 
-#include "kernels/cuda/decoder_phases.cuh"
+#include "kernels/cuda/decoder_feed.cuh"
+#include "kernels/cuda/decoder_kda.cuh"
+#include "kernels/cuda/decoder_mla.cuh"
 
 namespace rill::cuda {
 
-// Arrive, do something useful, wait. Arrivals are counted for ever; comparing the difference survives the wrap.
+// Arrivals are counted for ever; comparing the difference survives the wrap. The block's barriers carry the order to and from its first
+// thread, whose release and acquire carry it across the grid.
 class GridBarrier {
  public:
-  __device__ GridBarrier(unsigned* arrivals, unsigned base) : arrivals_(arrivals), target_(base) {}
+  __device__ explicit GridBarrier(const StepParams& p) : arrivals_(p.barrier), target_(p.barrier_base) {}
   __device__ void Arrive() {
     target_ += GridSize();
     __syncthreads();
-    if (ThreadId() == 0) asm volatile("fence.acq_rel.gpu; red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
+    if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
   }
   __device__ void Wait() {
     if (ThreadId() == 0) {
@@ -22,7 +28,6 @@ class GridBarrier {
       do {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals_) : "memory");
       } while (static_cast<int>(seen - target_) < 0);
-      asm volatile("fence.acq_rel.gpu;" ::: "memory");
     }
     __syncthreads();
   }
@@ -45,170 +50,331 @@ __device__ inline void LoadParams(const StepParams& from, StepParams* to) {
     reinterpret_cast<uint64_t*>(to)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
   }
 }
-
-// Starts the copy of a layer's struct; FinishLoads() and a barrier later it is there.
-__device__ inline void StartLoad(const StepLayer* from, StepLayer* to) {
-  constexpr int kPieces = sizeof(StepLayer) / 16;
-  for (int i = ThreadId(); i < kPieces; i += kStepThreads) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(SharedAddress(reinterpret_cast<char*>(to) + 16 * i)),
-                 "l"(reinterpret_cast<const char*>(from) + 16 * i) : "memory");
+__device__ inline void LoadLayer(const StepLayer* from, StepLayer* to) {
+  static_assert(sizeof(StepLayer) % 16 == 0);
+  for (unsigned i = ThreadId(); i < sizeof(StepLayer) / 16; i += kStepThreads) {
+    reinterpret_cast<uint4*>(to)[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
   }
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-__device__ inline void FinishLoads() { asm volatile("cp.async.wait_group 0;" ::: "memory"); }
-
-// The normed residual stream at the start of the phase memory.
-__device__ __forceinline__ Staged StageHidden(const Step& s, const float* weight) {
-  const Staged x = s.Place(s.memory, s.p.hidden);
-  StageNorm(x, s.p.hidden, weight, s.p.norm_eps, s.shared.scratch, [&](int i) { return LoadShared(s.p.scratch.x + i); });
-  __syncthreads();
-  return x;
 }
 
-// The first layer's input is a row of the embedding; one block keeps it as the residual stream.
-__device__ __forceinline__ Staged StageEmbedding(const Step& s) {
-  const Staged x = s.Place(s.memory, s.p.hidden);
-  StageNorm(x, s.p.hidden, s.l.input_norm, s.p.norm_eps, s.shared.scratch, [&](int i) {
-    const float value = WeightAt(s.p.embedding, s.p.token, i);
-    if (BlockId() == 0) s.p.scratch.x[i] = value;
-    return value;
-  });
-  __syncthreads();
-  return x;
-}
+// ---- input projections -----------------------------------------------------------------------------------------------
 
-// From the projected inputs (of this block; a barrier is still to come) to the mixer's output added to the residual stream.
-__device__ __forceinline__ void MixKda(const Step& s, GridBarrier& barrier) {
-  barrier.Arrive();
-  KdaLoads loads;
-  LoadSlice(s, BlockId(), loads);
-  Prefetch(s.l.o);
-  Prefetch(s.l.glu.gate);
-  Prefetch(s.l.glu.up);
-  Prefetch(s.l.moe.router);
-  barrier.Wait();
-  KdaMix(s, loads);
-  OutputPhase output;
-  barrier.Sync([&] { output.Start(s, s.l.o); });
-  const Staged y = s.Place(s.memory, s.l.kda.C);
-  StageHeads(s, y);
-  __syncthreads();
-  output.Finish(s, s.l.o, y);
-  AdvanceTails(s);
-}
+template <WeightFormat F>
+struct InputRows {
+  Share share;
+  int window;
+  HiddenNorm norm;
 
-__device__ __forceinline__ void MixMla(const Step& s, GridBarrier& barrier) {
-  const MlaTask a = TaskOf(s);
-  barrier.Sync([&] {
-    Prefetch(s.l.mla.kv_b);
-    Prefetch(s.l.o);
-    Prefetch(s.l.glu.gate);
-    Prefetch(s.l.glu.up);
-    Prefetch(s.l.moe.router);
-  });
-  MlaAbsorb(s, a);
-  barrier.Sync([] {});
-  MlaAttend(s, a);
-  barrier.Sync([] {});
-  MlaExpand(s, a);
-  OutputPhase output;
-  barrier.Sync([&] { output.Start(s, s.l.o); });
-  const int n = a.H * a.V;
-  const Staged y = s.Place(s.memory, n);
-  Stage(y, n, [&](int i) { return LoadShared(s.p.scratch.mixed + i); });
-  __syncthreads();
-  output.Finish(s, s.l.o, y);
-}
-
-// Both end without the barrier behind the block, so that the next layer's weights can be asked for in front of it.
-__device__ __forceinline__ void FeedExperts(const Step& s, GridBarrier& barrier) {
-  RoutePhase route;
-  QuickChoice quick;
-  barrier.Sync([&] { route.Start(s); });
-  const Staged x = StageHidden(s, s.l.post_norm);
-  route.Finish(s, x);
-  barrier.Sync([&] { quick.Load(s.l.moe); });
-  ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
-  ExpertGlu(s, x);  // still staged
-  DownPhase down;
-  barrier.Sync([&] {
-    down.Start(s);
-    PrefetchDown(s);
-  });
-  down.Finish(s);
-}
-
-__device__ __forceinline__ void FeedDense(const Step& s, GridBarrier& barrier) {
-  GluPhase glu;
-  barrier.Sync([&] { glu.Start(s, s.first_unit()); });
-  const Staged x = StageHidden(s, s.l.post_norm);
-  glu.Finish(s, x, s.first_unit(), s.p.scratch.activated);
-  OutputPhase output;
-  barrier.Sync([&] {
-    output.Start(s, s.l.glu.down);
-    Prefetch(s.l.glu.down);
-  });
-  const int width = static_cast<int>(s.l.glu.width);
-  const Staged y = s.Place(s.memory, width);
-  Stage(y, width, [&](int i) { return LoadShared(s.p.scratch.activated + i); });
-  __syncthreads();
-  output.Finish(s, s.l.glu.down, y);
-}
-
-// Logits, two rows a warp.
-struct HeadPhase {
-  Q4Stream<kLanes, 1> stream;
-
-  __device__ __forceinline__ void Start(const Step& s) {
-    const MatrixView& m = s.p.lm_head;
-    stream.Start(s.first_unit(), m.format == WeightFormat::kQ4 ? (static_cast<int>(m.rows) + 1) / 2 : 0, s.unit_stride(), s.p.hidden, OutputPhase::RowAt(m));
-  }
-  __device__ __forceinline__ void Finish(const Step& s) {
-    const MatrixView& m = s.p.lm_head;
-    Staged x = PlaceStaged(s.memory, s.p.hidden);
-    if (IsQuantized(m.format)) x.f = nullptr;
-    else x.q = nullptr;
-    StageNorm(x, s.p.hidden, s.p.final_norm, s.p.norm_eps, s.shared.scratch, [&](int i) { return LoadShared(s.p.scratch.x + i); });
-    __syncthreads();
-    const int rows = static_cast<int>(m.rows);
-    float* logits = s.p.logits;
-    const auto write = [&](int unit, float y) {
-      const int row = 2 * unit + OutputPhase::LaneRow();
-      if (row < rows && ThreadId() % kLanes == 0) logits[row] = y;
+  __device__ __forceinline__ explicit InputRows(const Step& s)
+      : share(ShareOf(s.l.inputs.big_rows())), window(PassRows(s, 1, s.p.hidden, kMaxInputs)) {}
+  __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
+    const StepInputs& in = s.l.inputs;
+    // Rows [begin, end) of matrix i, as many as there are.
+    const auto part = [&](int i, int* begin) {
+      const int start = i == in.plain ? 0 : in.end[i - 1];
+      *begin = max(first, start) - start;
+      return max(0, min(first + n, in.end[i]) - max(first, start));
     };
-    stream.Run(x, OutputPhase::RowAt(m), [&](int unit, const float (&sums)[1]) { write(unit, sums[0]); });
-    if (m.format == WeightFormat::kQ4) return;
-    for (int unit = s.first_unit(); 2 * unit < rows; unit += s.unit_stride()) write(unit, RowDot(m, min(2 * unit + OutputPhase::LaneRow(), rows - 1), x));
+    int tiles = 0, begin;
+    for (int i = in.plain; i < in.count; ++i) tiles += TilesOf(part(i, &begin));
+    BuildJob(job, tiles, s.p.hidden, [&](int t) {
+      int i = in.plain, rows = part(i, &begin);
+      for (; t >= TilesOf(rows); rows = part(++i, &begin)) t -= TilesOf(rows);
+      return TileOf<F>(in.weight[i], begin, rows, t, HiddenForm<F>(s), in.offset[i] + begin);
+    });
+  }
+  __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
+    TileSums(job, s.job_memory, [&](int at, float y) { s.p.scratch.projected[at] = y; });
+  }
+  // The plain matrix that holds plain row `row`, and its first row's number.
+  __device__ static int Find(const StepInputs& in, int row, int* begin) {
+    int i = 0;
+    while (row >= in.end[i]) ++i;
+    *begin = i == 0 ? 0 : in.end[i - 1];
+    return i;
+  }
+  // Behind a barrier of the block that follows the building.
+  __device__ __forceinline__ void Start(const Step& s) {
+    StartFirst<F>(s);
+    norm.Load(s.l.input_norm, s.p.hidden);
+  }
+  // The hidden vector is staged.
+  __device__ __forceinline__ void RunPlain(const Step& s) const {
+    const StepInputs& in = s.l.inputs;
+#pragma unroll 1
+    for (int row = s.last_first(); row < in.plain_rows(); row += s.all_warps()) {
+      int begin;
+      const int i = Find(in, row, &begin);
+      const float y = PlainDot(in.weight[i], row - begin, reinterpret_cast<const float*>(s.memory));
+      if (ThreadId() % kWarp == 0) s.p.scratch.projected[in.offset[i] + row - begin] = y;
+    }
   }
 };
 
-// Shared memory of the largest phase.
-inline size_t PhaseBytes(const DecoderSpec& spec, int stages) {
-  size_t bytes = StagedBytes(spec.hidden);
-  const auto grow = [&](size_t n) { bytes = std::max(bytes, n); };
+// ---- output projections: x += W y for a staged y -----------------------------------------------------------------------
+
+template <WeightFormat F>
+struct OutputRows {
+  const MatrixView& m;
+  Share share;
+  int window;
+
+  __device__ __forceinline__ OutputRows(const Step& s, const MatrixView& matrix)
+      : m(matrix), share(ShareOf(static_cast<int>(m.rows))), window(PassRows(s, 1, static_cast<int>(m.cols))) {}
+  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+    BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, s.memory, first); });
+  }
+  __device__ __forceinline__ void Done(const Step& s, const Job& job, int, int) const {
+    TileSums(job, s.job_memory, [&](int at, float y) { s.p.scratch.x[at] = LoadShared(s.p.scratch.x + at) + y; });
+  }
+};
+
+// ---- mixers: from the projected inputs (of this block; a barrier is still to come) to the residual stream ---------------------
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void MixKda(const Step& s, Barrier& barrier) {
+  if (IsUsual(s.l.kda)) KdaPhase<F, kUsualRows>(s, barrier);
+  else barrier = KdaPhaseOfAnyShape<F>(s, barrier);
+  const OutputRows<F> output(s, s.l.o);
+  BuildFirst(s, output);
+  barrier.Sync([&] { StartFirst<F>(s); });
+  StageHeads<F>(s);
+  BuildAhead(s, GluRows<F>(s));
+  RunPasses<F>(s, output);
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void MixMla(const Step& s, Barrier& barrier) {
+  const MlaTask a = TaskOf(s);
+  barrier.Sync([&] { PrefetchAhead(s.l.ahead); });
+  MlaAbsorb<F>(s, a);
+  barrier.Sync([] {});
+  MlaAttend(s, a);
+  barrier.Sync([] {});
+  MlaExpand<F>(s, a);
+  const OutputRows<F> output(s, s.l.o);
+  BuildFirst(s, output);
+  barrier.Sync([&] { StartFirst<F>(s); });
+  StageFloats<F>(s.memory, s.p.scratch.mixed, a.H * a.V);
+  __syncthreads();
+  BuildAhead(s, GluRows<F>(s));
+  RunPasses<F>(s, output);
+}
+
+// ---- logits ----------------------------------------------------------------------------------------------------------
+
+template <WeightFormat F>
+struct HeadRows {
+  Share share;
+  int window;
+  HiddenNorm norm;
+
+  __device__ __forceinline__ explicit HeadRows(const Step& s)
+      : share(ShareOf(static_cast<int>(s.p.lm_head.rows))), window(PassRows(s, 1, s.p.hidden)) {}
+  __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
+    BuildJob(job, TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(s.p.lm_head, first, n, i, HiddenForm<F>(s), first); });
+  }
+  __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
+    TileSums(job, s.job_memory, [&](int at, float y) { s.p.logits[at] = y; });
+  }
+  __device__ __forceinline__ void Start(const Step& s) {
+    StartFirst<F>(s);
+    norm.Load(s.p.final_norm, s.p.hidden);
+  }
+  __device__ __forceinline__ void Finish(const Step& s) {
+    StageNormed<F>(s, norm, s.p.final_norm);
+    RunPasses<F>(s, *this);
+  }
+};
+
+// ---- feed-forward. Both end without the barrier behind the layer, so that the next layer's weights can be asked for in front of it -------
+
+// The layer behind this one: its struct's place in device and in shared memory; null behind the last.
+struct NextLayer {
+  const StepLayer* from;
+  StepLayer* to;
+
+  // Asks for it; Finish() and a barrier of the block later it is there. The block's last warps have the least to do.
+  __device__ __forceinline__ void Load() const {
+    constexpr int kPieces = sizeof(StepLayer) / 16;
+    static_assert(kPieces <= kStepThreads);
+    const int i = kStepThreads - 1 - ThreadId();
+    if (from != nullptr && i < kPieces) CopyAsync16(SharedAddress(to) + 16 * i, reinterpret_cast<const char*>(from) + 16 * i);
+    CommitCopies();
+  }
+  __device__ static void Finish() { asm volatile("cp.async.wait_all;" ::: "memory"); }
+};
+
+// What waits for no one, in the shadow of the first barrier.
+template <WeightFormat F>
+__device__ __forceinline__ void BeginFeed(const Step& s, HiddenNorm& norm, const NextLayer& next) {
+  next.Load();
+  StartFirst<F>(s);
+  norm.Load(s.l.post_norm, s.p.hidden);
+  if (s.l.is_kda) AdvanceTails(s);
+}
+
+// The job that follows a layer: the next one's inputs, or the head.
+template <WeightFormat F>
+__device__ __forceinline__ void BuildBehind(const Step& s, const NextLayer& next) {
+  if (next.from == nullptr) {
+    BuildAhead(s, HeadRows<F>(s));
+  } else {
+    const Step after = {s.p, *next.to, s.shared, s.memory, s.job_memory, s.turn};
+    BuildAhead(after, InputRows<F>(after));
+  }
+}
+
+// x += the answer of shared experts that are not as wide as the others.
+template <WeightFormat F>
+__device__ __noinline__ void FeedShared(const Step& s, const NextLayer& next) {
+  __syncthreads();
+  StageFloats<F>(s.memory, s.p.scratch.activated + s.l.moe.top_k * s.l.moe.experts.width, static_cast<int>(s.l.glu.width));
+  const OutputRows<F> output(s, s.l.glu.down);
+  BuildFirst(s, output);
+  __syncthreads();
+  StartFirst<F>(s);
+  BuildBehind<F>(s, next);
+  RunPasses<F>(s, output);
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void FeedExperts(const Step& s, Barrier& barrier, const NextLayer& next) {
+  const StepMoe& m = s.l.moe;
+  {
+    const GluRows<F> glu(s);
+    HiddenNorm norm;
+    barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
+    StageNormed<F>(s, norm, s.l.post_norm);
+#pragma unroll 1
+    for (int row = s.last_first(); row < m.router.rows; row += s.all_warps()) {
+      const float y = PlainDot(m.router, row, reinterpret_cast<const float*>(s.memory));
+      if (ThreadId() % kWarp == 0) s.p.scratch.logits[row] = y;
+    }
+    RunPasses<F>(s, glu);
+    NextLayer::Finish();
+  }
+  {
+    QuickChoice quick;
+    barrier.Sync([&] {
+      quick.Load(m);
+      KeepRecords(s);
+    });
+    ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
+    const ExpertRows<F> experts(s);
+    if (ThreadId() < kWarp) FindRecords(s);
+    BuildFirst(s, experts);
+    __syncthreads();
+    StartFirst<F>(s);
+    BuildAhead(s, DownRows<F>(s));
+    RunPasses<F>(s, experts);  // x is still staged
+  }
+  const DownRows<F> down(s);
+  barrier.Sync([&] { StartFirst<F>(s); });
+  down.StageActivated(s);
+  if (s.l.glu.width > 0 && !SharedIsOneOf(s)) {
+    RunPasses<F>(s, down);
+    FeedShared<F>(s, next);
+  } else {
+    BuildBehind<F>(s, next);
+    RunPasses<F>(s, down);
+  }
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void FeedDense(const Step& s, Barrier& barrier, const NextLayer& next) {
+  {
+    const GluRows<F> glu(s);
+    HiddenNorm norm;
+    barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
+    StageNormed<F>(s, norm, s.l.post_norm);
+    BuildAhead(s, OutputRows<F>(s, s.l.glu.down));
+    RunPasses<F>(s, glu);
+    NextLayer::Finish();
+  }
+  const OutputRows<F> output(s, s.l.glu.down);
+  barrier.Sync([&] { StartFirst<F>(s); });
+  StageFloats<F>(s.memory, s.p.scratch.activated, static_cast<int>(s.l.glu.width));
+  __syncthreads();
+  BuildBehind<F>(s, next);
+  RunPasses<F>(s, output);
+}
+
+// ---- how a block's shared memory is shared out -------------------------------------------------------------------------
+
+// Bytes of the largest phase's staged vectors.
+template <WeightFormat F>
+size_t StageBytes(const DecoderSpec& spec) {
+  size_t bytes = 0;
+  const auto grow = [&](size_t n) { bytes = std::max<size_t>(bytes, AlignUp(n, 128)); };
+  grow(StagedBytes(spec.hidden));
   for (const LayerWeights& w : spec.layers) {
     if (w.is_kda) {
       const int64_t C = w.kda.heads * w.kda.head_dim;
-      grow(AlignUp(sizeof(StepKdaShared), 16) + 2 * StagedBytes(w.kda.gate_rank));
-      grow(StagedBytes(C) + AlignUp(4 * w.kda.heads, 16));
+      grow(AlignUp(sizeof(StepKdaShared), 16) + 2 * StagedFloatBytes(w.kda.gate_rank));
+      grow(FormBytes<F>(C) + 4 * w.kda.heads);
     } else {
       const MlaShape& shape = w.mla.shape;
-      grow(StagedBytes(shape.n_heads * shape.value));
-      grow(StagedBytes(shape.latent) + 4 * kMaxSlots);
-      const bool tiles = shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent;
-      if (tiles) grow(TileSharedBytes(stages));
+      grow(FormBytes<F>(shape.n_heads * shape.value));
+      grow(StagedBytes(shape.latent) + 8 * kMaxSlots);
     }
     if (w.is_moe) {
       const MoeWeights& m = w.moe;
       grow(StagedBytes(spec.hidden) + 4 * (2 * m.router.rows + m.n_groups));
-      const int64_t n_experts = m.top_k + 1;
-      grow(AlignUp(sizeof(DownShared), 16) + m.top_k * StagedBytes(m.experts.width) + StagedBytes(m.shared.width) +
-           sizeof(float) * std::max<int64_t>(kStepThreads, n_experts));
+      grow((m.top_k + 1) * FormBytes<F>(m.experts.width));
+      grow(FormBytes<F>(m.shared.width));
     } else {
-      grow(StagedBytes(w.dense.width));
+      grow(FormBytes<F>(w.dense.width));
     }
   }
-  return bytes + AlignUp(sizeof(StepShared), 128);
+  return bytes;
+}
+
+// Units that a job needs room for whatever the grid.
+inline int LeastUnits(const DecoderSpec& spec) {
+  int units = 0;
+  const auto grow = [&](int64_t matrices, int64_t cols) { units = std::max(units, static_cast<int>(matrices) * PartsOf(static_cast<int>(cols))); };
+  grow(kMaxInputs + 1, spec.hidden);  // PassRows() leaves room for as many ragged tiles
+  for (const LayerWeights& w : spec.layers) {
+    grow(2, w.is_kda ? w.kda.heads * w.kda.head_dim : w.mla.shape.n_heads * w.mla.shape.value);
+    if (w.is_moe) {
+      grow(2 * (w.moe.top_k + 1), w.moe.experts.width);
+      grow(4, spec.hidden);
+      grow(2, w.moe.shared.width);
+    } else {
+      grow(2, w.dense.width);
+    }
+  }
+  return units;
+}
+
+// [StepShared | staged vectors | sums | slots]; the attention's tiles lie over all behind the first.
+template <WeightFormat F>
+absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
+  const size_t first = AlignUp(sizeof(StepShared), 128), staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
+  const int wanted_slots = F == WeightFormat::kQ4 ? 2 : 0;
+  p->slots = wanted_slots;
+  while (p->slots > 1 && first + staged + least + p->slots * kSlotsBytes > limit) --p->slots;
+  const size_t slots = static_cast<size_t>(p->slots) * kSlotsBytes;
+  if (first + staged + least + slots > limit) {
+    return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", first + staged + least + slots, " bytes of shared memory, the device has ", limit));
+  }
+  p->max_units = static_cast<int>(std::min<size_t>((limit - first - staged - slots) / kUnitBytes, kMostUnits));
+  p->sums_at = static_cast<int>(first + staged);
+  p->slots_at = static_cast<int>(AlignUp(p->sums_at + p->max_units * kUnitBytes, 128));
+  if (p->slots_at + slots > limit) {
+    p->max_units -= 2;
+    p->slots_at -= 128;
+  }
+  *bytes = p->slots_at + slots;
+  size_t tiles = 0;
+  for (const LayerWeights& w : spec.layers) {
+    const MlaShape& shape = w.mla.shape;
+    if (!w.is_kda && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) tiles = TileSharedBytes(1);
+  }
+  p->stages = tiles > 0 && first + TileSharedBytes(2) <= limit ? 2 : 1;
+  if (tiles > 0) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
+  return absl::OkStatus();
 }
 
 }  // namespace rill::cuda

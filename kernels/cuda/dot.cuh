@@ -111,59 +111,7 @@ __device__ __forceinline__ void ChunkDot(const Q4Chunk<kRows, kRounds>& c, int g
   }
 }
 
-// A warp's stream of q4 rows: units first, first + stride, ... below end. A unit is kRows rows of this lane's sub-warp that meet the
-// staged activations together, row(unit, r). Start() asks for the first chunk: weights wait for nobody, so a phase starts
-// its stream before the barrier that its activations must wait for. In Run(), while one chunk is multiplied the next is on its
-// way, also across units; done(unit, sums) has the finished products in every lane.
-template <int lanes, int kRows>
-class Q4Stream {
- public:
-  template <typename RowAt>
-  __device__ __forceinline__ void Start(int first, int end, int stride, int cols, RowAt row) {
-    unit_ = first, end_ = end, stride_ = stride;
-    groups_ = static_cast<int>(GroupsPerRow(cols));
-    now_ = {};
-    if (unit_ < end_) Load(unit_, 0, row, now_);
-  }
-
-  template <typename RowAt, typename Done>
-  __device__ __forceinline__ void Run(const Staged& x, RowAt row, Done done) {
-    const int chunks = (groups_ + lanes * kRounds - 1) / (lanes * kRounds), sub = ThreadId() % lanes;
-    Q4Chunk<kRows, kRounds> next = {};
-    int unit = unit_, chunk = 0;
-    float sums[kRows] = {};
-    while (unit < end_) {
-      const bool last = chunk + 1 == chunks;
-      const int next_unit = last ? unit + stride_ : unit, next_chunk = last ? 0 : chunk + 1;
-      if (next_unit < end_) Load(next_unit, next_chunk, row, next);
-      ChunkDot<lanes>(now_, groups_, chunk, sub, x, sums);
-      if (last) {
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) sums[r] = LaneSum<lanes>(sums[r]);
-        done(unit, sums);
-#pragma unroll
-        for (int r = 0; r < kRows; ++r) sums[r] = 0;
-      }
-      now_ = next;
-      unit = next_unit;
-      chunk = next_chunk;
-    }
-  }
-
- private:
-  static constexpr int kRounds = kRows == 1 ? 5 : 3;  // 16 lanes x 5 cover the 72 groups of 2304 inputs
-
-  template <typename RowAt>
-  __device__ __forceinline__ void Load(int unit, int chunk, RowAt row, Q4Chunk<kRows, kRounds>& c) {
-#pragma unroll
-    for (int r = 0; r < kRows; ++r) LoadChunk<lanes>(row(unit, r), groups_, chunk, ThreadId() % lanes, r, c);
-  }
-
-  Q4Chunk<kRows, kRounds> now_;
-  int unit_, end_, stride_, groups_;
-};
-
-// One row, without a stream around it.
+// One row.
 template <int lanes>
 __device__ inline float DotQ4(const MatrixView& m, int row, const Staged& x, int sub) {
   constexpr int kRounds = 5;
@@ -252,18 +200,26 @@ __device__ inline float DotF32(const MatrixView& m, int row, const Staged& x, in
   return sum;
 }
 
-// Row `row` of `m` times x, whole, in every lane of the row's `lanes` lanes. All lanes of the warp take part.
-template <int lanes = kLanes>
-__device__ inline float RowDot(const MatrixView& m, int row, const Staged& x) {
+// Row `row` of `m`, whose format is F, times x, whole, in every lane of the row's `lanes` lanes. All lanes of the warp take part.
+template <WeightFormat F, int lanes = kLanes>
+__device__ inline float RowDotOf(const MatrixView& m, int row, const Staged& x) {
   const int sub = ThreadId() % lanes;
   float sum = 0;
-  switch (m.format) {
-    case WeightFormat::kQ4: sum = DotQ4<lanes>(m, row, x, sub); break;
-    case WeightFormat::kQ8: sum = DotQ8<lanes>(m, row, x, sub); break;
-    case WeightFormat::kBf16: sum = DotBf16<lanes>(m, row, x, sub); break;
-    case WeightFormat::kF32: sum = DotF32<lanes>(m, row, x, sub); break;
-  }
+  if constexpr (F == WeightFormat::kQ4) sum = DotQ4<lanes>(m, row, x, sub);
+  if constexpr (F == WeightFormat::kQ8) sum = DotQ8<lanes>(m, row, x, sub);
+  if constexpr (F == WeightFormat::kBf16) sum = DotBf16<lanes>(m, row, x, sub);
+  if constexpr (F == WeightFormat::kF32) sum = DotF32<lanes>(m, row, x, sub);
   return LaneSum<lanes>(sum);
+}
+template <int lanes = kLanes>
+__device__ inline float RowDot(const MatrixView& m, int row, const Staged& x) {
+  switch (m.format) {
+    case WeightFormat::kQ4: return RowDotOf<WeightFormat::kQ4, lanes>(m, row, x);
+    case WeightFormat::kQ8: return RowDotOf<WeightFormat::kQ8, lanes>(m, row, x);
+    case WeightFormat::kBf16: return RowDotOf<WeightFormat::kBf16, lanes>(m, row, x);
+    case WeightFormat::kF32: return RowDotOf<WeightFormat::kF32, lanes>(m, row, x);
+  }
+  return 0;
 }
 
 // silu(gate . x) * (up . x) for one row of each.
@@ -276,30 +232,65 @@ __device__ inline float GluDot(const MatrixView& gate, const MatrixView& up, int
 enum class ExpertPart { kGate, kUp, kDown };
 
 // ExpertsView's own accessors are host functions.
-__device__ inline MatrixView ExpertMatrix(const ExpertsView& x, int e, ExpertPart part) {
+__device__ inline MatrixView RecordMatrix(const ExpertsView& x, const void* record, ExpertPart part) {
   const ExpertLayout layout = MakeExpertLayout(x.format, x.hidden, x.width);
   const bool down = part == ExpertPart::kDown;
   const int64_t rows = down ? x.hidden : x.width, cols = down ? x.width : x.hidden;
-  const char* base = static_cast<const char*>(x.record[e]) +
+  const char* base = static_cast<const char*>(record) +
                      (down ? layout.down : part == ExpertPart::kUp ? layout.up : layout.gate);
   return {x.format, rows, cols, base, IsQuantized(x.format) ? base + ScalesOffset(x.format, rows, cols) : nullptr};
 }
+__device__ inline MatrixView ExpertMatrix(const ExpertsView& x, int e, ExpertPart part) { return RecordMatrix(x, x.record[e], part); }
 
 // One weight as float32: for walks down a column, and for tiles.
+template <WeightFormat F>
+__device__ inline float WeightAtOf(const MatrixView& m, int64_t row, int col) {
+  if constexpr (F == WeightFormat::kF32) return __ldg(static_cast<const float*>(m.values) + row * m.cols + col);
+  if constexpr (F == WeightFormat::kBf16) return ToFloat(static_cast<const Bf16*>(m.values)[row * m.cols + col]);
+  const int64_t group = row * GroupsPerRow(m.cols) + col / kGroup;
+  const int i = col % kGroup;
+  if constexpr (F == WeightFormat::kQ8) {
+    return static_cast<float>(static_cast<const int8_t*>(m.values)[group * 32 + i]) * LoadScale(m.scales, group);
+  } else {
+    const int byte = __ldg(static_cast<const uint8_t*>(m.values) + group * 16 + i % 16);
+    return static_cast<float>((i < 16 ? byte & 15 : byte >> 4) - 8) * LoadScale(m.scales, group);
+  }
+}
+// One column of a matrix, every `step`-th row from `row` on.
+template <WeightFormat F>
+struct ColumnWalk {
+  const char* value;
+  const uint16_t* scale;
+  int value_step, scale_step, shift;
+
+  __device__ __forceinline__ ColumnWalk(const MatrixView& m, int64_t row, int col, int step) {
+    const int groups = static_cast<int>(GroupsPerRow(m.cols)), cols = static_cast<int>(m.cols), i = col % kGroup;
+    const int bytes = F == WeightFormat::kQ4 ? 16 * groups : F == WeightFormat::kQ8 ? 32 * groups : F == WeightFormat::kBf16 ? 2 * cols : 4 * cols;
+    const int at = F == WeightFormat::kQ4 ? col / kGroup * 16 + i % 16 : F == WeightFormat::kQ8 ? col : F == WeightFormat::kBf16 ? 2 * col : 4 * col;
+    value = static_cast<const char*>(m.values) + row * bytes + at;
+    scale = static_cast<const uint16_t*>(m.scales) + (IsQuantized(F) ? row * groups + col / kGroup : 0);
+    value_step = bytes * step, scale_step = groups * step, shift = i < 16 ? 0 : 4;
+  }
+  __device__ __forceinline__ float Next() {
+    float w;
+    if constexpr (F == WeightFormat::kF32) w = __ldg(reinterpret_cast<const float*>(value));
+    if constexpr (F == WeightFormat::kBf16) w = ToFloat(*reinterpret_cast<const Bf16*>(value));
+    if constexpr (F == WeightFormat::kQ8) w = static_cast<float>(*reinterpret_cast<const int8_t*>(value)) * HalfToFloat(__ldg(scale));
+    if constexpr (F == WeightFormat::kQ4) {
+      w = static_cast<float>((__ldg(reinterpret_cast<const uint8_t*>(value)) >> shift & 15) - 8) * HalfToFloat(__ldg(scale));
+    }
+    value += value_step;
+    if constexpr (IsQuantized(F)) scale += scale_step;
+    return w;
+  }
+};
+
 __device__ inline float WeightAt(const MatrixView& m, int64_t row, int col) {
   switch (m.format) {
-    case WeightFormat::kF32: return __ldg(static_cast<const float*>(m.values) + row * m.cols + col);
-    case WeightFormat::kBf16: return ToFloat(static_cast<const Bf16*>(m.values)[row * m.cols + col]);
-    case WeightFormat::kQ8: {
-      const int64_t group = row * GroupsPerRow(m.cols) + col / kGroup;
-      return static_cast<float>(static_cast<const int8_t*>(m.values)[group * 32 + col % kGroup]) * LoadScale(m.scales, group);
-    }
-    case WeightFormat::kQ4: {
-      const int64_t group = row * GroupsPerRow(m.cols) + col / kGroup;
-      const int i = col % kGroup;
-      const int byte = __ldg(static_cast<const uint8_t*>(m.values) + group * 16 + i % 16);
-      return static_cast<float>((i < 16 ? byte & 15 : byte >> 4) - 8) * LoadScale(m.scales, group);
-    }
+    case WeightFormat::kF32: return WeightAtOf<WeightFormat::kF32>(m, row, col);
+    case WeightFormat::kBf16: return WeightAtOf<WeightFormat::kBf16>(m, row, col);
+    case WeightFormat::kQ8: return WeightAtOf<WeightFormat::kQ8>(m, row, col);
+    case WeightFormat::kQ4: return WeightAtOf<WeightFormat::kQ4>(m, row, col);
   }
   return 0;
 }

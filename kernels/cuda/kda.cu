@@ -63,7 +63,7 @@ __global__ void __launch_bounds__(kThreads) KdaKernel(Tokens a) {
       const float qk = HeadDot(x.q, x.k, a.K);
       if (threadIdx.x == 0) x.qk = qk;
     }
-    const float out = KdaToken<kSlice>(tile, x, a.scale);
+    const float out = KdaToken(tile, x, a.scale);
     if (threadIdx.x < kSlice) a.out[row * a.V + slice * kSlice + threadIdx.x] = out;
     if (t >= a.total - a.R) Record(a, t, row, h, slice, x);
     __syncthreads();

@@ -13,34 +13,34 @@ inline constexpr int kKeyParts = 16;
 inline constexpr int kMaxHeadDim = 256;
 inline constexpr int kMaxRows = kMaxHeadDim / kKeyParts;  // key rows of a thread
 
-// This thread's part of a state [K, V]: rows key_part * K / 16 + j of column `column`.
-template <int kSlice>
+// This thread's part of a state [K, V]: rows key_part * K / 16 + j of column `column`. kRows is K / 16, or kMaxRows for any K.
+template <int kSlice, int kRows = kMaxRows>
 struct KdaTile {
-  float s[kMaxRows];
+  float s[kRows];
   int rows, column, first_row;
 
   __device__ __forceinline__ void Place(int K, int slice) {
-    rows = K / kKeyParts;
+    rows = kRows == kMaxRows ? K / kKeyParts : kRows;
     column = slice * kSlice + ThreadId() % kSlice;
     first_row = ThreadId() / kSlice * rows;
   }
   __device__ __forceinline__ void Load(const float* state, int V) {
+    const float* from = state + first_row * V + column;
 #pragma unroll
-    for (int j = 0; j < kMaxRows; ++j) {
-      s[j] = j < rows ? state[(first_row + j) * V + column] : 0.0f;
-    }
+    for (int j = 0; j < kRows; ++j) s[j] = j < rows ? from[j * V] : 0.0f;
   }
   __device__ __forceinline__ void Store(float* state, int V) const {
+    float* to = state + first_row * V + column;
 #pragma unroll
-    for (int j = 0; j < kMaxRows; ++j) {
-      if (j < rows) state[(first_row + j) * V + column] = s[j];
+    for (int j = 0; j < kRows; ++j) {
+      if (j < rows) to[j * V] = s[j];
     }
   }
   // S' = diag(decay) S; adds this part's share of S'^T k and S'^T q.
   __device__ __forceinline__ void Decay(const float* decay, const float* k, const float* q, float* predicted, float* read) {
     float p = 0, r = 0;
 #pragma unroll
-    for (int j = 0; j < kMaxRows; ++j) {
+    for (int j = 0; j < kRows; ++j) {
       if (j >= rows) break;
       s[j] = __fmul_rn(s[j], decay[first_row + j]);
       p = fmaf(k[first_row + j], s[j], p);
@@ -52,7 +52,7 @@ struct KdaTile {
   // S = S' + k u^T
   __device__ __forceinline__ void Write(const float* k, float u) {
 #pragma unroll
-    for (int j = 0; j < kMaxRows; ++j) {
+    for (int j = 0; j < kRows; ++j) {
       if (j < rows) s[j] = fmaf(k[first_row + j], u, s[j]);
     }
   }
@@ -69,8 +69,8 @@ struct KdaShared {
 
 // One token: q, k, decay, v, beta and qk are in `x` (a barrier lies behind them). Returns, in the first kSlice threads, scale * S^T q of the
 // column; x.u holds the delta. Ends with every thread past the last read of x.partial but not of x.u and x.k.
-template <int kSlice>
-__device__ __forceinline__ float KdaToken(KdaTile<kSlice>& tile, KdaShared<kSlice>& x, float scale) {
+template <int kSlice, int kRows>
+__device__ __forceinline__ float KdaToken(KdaTile<kSlice, kRows>& tile, KdaShared<kSlice>& x, float scale) {
   const int column = ThreadId() % kSlice, part = ThreadId() / kSlice;
   float p, r;
   tile.Decay(x.decay, x.k, x.q, &p, &r);

@@ -1,60 +1,110 @@
-// matvec: a block stages the row once, then its warps take pairs of output rows.
+// matvec: one launch for each format among the matrices. A block stages the row once and takes neighbouring rows of the matrices laid end to
+// end, as a job of its warps (tile_job.cuh).
 #include "kernels/ops/matvec.h"
 
-#include "kernels/cuda/dot.cuh"
+#include <algorithm>
+
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/table.h"
+#include "kernels/cuda/tile_job.cuh"
 
 namespace rill::cuda {
 namespace {
 
-constexpr int kThreads = 512;
 constexpr int kMost = 16;
 
 struct Projections {
   MatrixView weight[kMost];
   float* out[kMost];
-  int64_t end[kMost];  // units of kRowsPerWarp rows up to and with this matrix
-  int count;
-  bool accumulate, needs_f, needs_q, all_q4;
+  int end[kMost];  // rows up to and with this matrix
+  int count, K, window;
+  bool accumulate;
+  int sums_at, slots_at, slots;
 };
 
-__global__ void __launch_bounds__(kThreads) MatvecKernel(const __grid_constant__ Projections p, const float* x, int K) {
-  extern __shared__ __align__(16) char shared[];
-  Staged staged = PlaceStaged(shared, p.needs_f ? K : 0);
-  if (!p.needs_f) staged.f = nullptr;
-  if (!p.needs_q) staged.q = nullptr;
-  Stage(staged, K, [&](int i) { return x[i]; });
-  __syncthreads();
-  const int first = threadIdx.x / kWarp * gridDim.x + blockIdx.x, stride = gridDim.x * (kThreads / kWarp);
-  const int end = static_cast<int>(p.end[p.count - 1]);
-  const auto write = [&](int i, int row, float y) {
-    if (row < p.weight[i].rows && threadIdx.x % kLanes == 0) p.out[i][row] = p.accumulate ? p.out[i][row] + y : y;
-  };
-  const auto find = [&](int unit, int* row) {
-    int i = 0;
-    while (unit >= p.end[i]) ++i;
-    *row = (unit - static_cast<int>(i == 0 ? 0 : p.end[i - 1])) * kRowsPerWarp + threadIdx.x % kWarp / kLanes;
-    return i;
-  };
-  int row;
-  if (p.all_q4) {
-    Q4Stream<kLanes, 1> stream;
-    const auto row_at = [&](int unit, int) {
-      const int i = find(unit, &row);
-      return Q4RowOf(p.weight[i], min(row, static_cast<int>(p.weight[i].rows) - 1));
-    };
-    stream.Start(first, end, stride, K, row_at);
-    stream.Run(staged, row_at, [&](int unit, const float (&sums)[1]) {
-      const int i = find(unit, &row);
-      write(i, row, sums[0]);
+// [Job | zeros | the staged row | sums | slots]
+constexpr size_t kZerosAt = AlignUp(sizeof(Job), 128), kStagedAt = AlignUp(kZerosAt + kZeroBytes, 128);
+
+// Rows [begin, begin + the answer) of matrix i are among rows [first, first + n) of all.
+__device__ __forceinline__ int PartOf(const Projections& p, int i, int first, int n, int* begin) {
+  const int start = i == 0 ? 0 : p.end[i - 1];
+  *begin = max(first, start) - start;
+  return max(0, min(first + n, p.end[i]) - max(first, start));
+}
+
+// A tile's `out` is its first row among all rows.
+template <WeightFormat F>
+__device__ void BuildRows(const Projections& p, Job& job, const char* x, int first, int n) {
+  int tiles = 0, begin;
+  for (int i = 0; i < p.count; ++i) tiles += TilesOf(PartOf(p, i, first, n, &begin));
+  BuildJob(job, tiles, p.K, [&](int t) {
+    int i = 0, rows = PartOf(p, i, first, n, &begin);
+    for (; t >= TilesOf(rows); rows = PartOf(p, ++i, first, n, &begin)) t -= TilesOf(rows);
+    return TileOf<F>(p.weight[i], begin, rows, t, x, (i == 0 ? 0 : p.end[i - 1]) + begin);
+  });
+}
+
+template <WeightFormat F>
+__global__ void __launch_bounds__(kJobThreads) MatvecKernel(const __grid_constant__ Projections p, const float* x) {
+  extern __shared__ __align__(128) char shared[];
+  Job& job = *reinterpret_cast<Job*>(shared);
+  const JobMemory memory = {reinterpret_cast<float*>(shared + p.sums_at), SharedAddress(shared) + p.slots_at, SharedAddress(shared) + static_cast<uint32_t>(kZerosAt), p.slots};
+  for (int i = threadIdx.x; i < kZeroBytes / 4; i += kJobThreads) reinterpret_cast<float*>(shared + kZerosAt)[i] = 0;
+  Staged staged;
+  if constexpr (IsQuantized(F)) staged.q = shared + kStagedAt;
+  else staged.f = reinterpret_cast<float*>(shared + kStagedAt);
+  const int64_t rows = p.end[p.count - 1];
+  const int begin = static_cast<int>(rows * blockIdx.x / gridDim.x), end = static_cast<int>(rows * (blockIdx.x + 1) / gridDim.x);
+  for (int first = begin; first < end; first += p.window) {
+    if (threadIdx.x < kWarp) BuildRows<F>(p, job, shared + kStagedAt, first, min(p.window, end - first));
+    __syncthreads();
+    StartJob<F>(job, memory);
+    if (first == begin) {
+      Stage(staged, p.K, [&](int i) { return x[i]; });
+      __syncthreads();
+    }
+    RunJob<F>(job, memory);
+    __syncthreads();
+    TileSums(job, memory, [&](int row, float y) {
+      int i = 0;
+      while (row >= p.end[i]) ++i;
+      float* out = p.out[i] + row - (i == 0 ? 0 : p.end[i - 1]);
+      *out = p.accumulate ? *out + y : y;
     });
-    return;
+    __syncthreads();
   }
-  for (int unit = first; unit < end; unit += stride) {
-    const int i = find(unit, &row);
-    write(i, row, RowDot(p.weight[i], min(row, static_cast<int>(p.weight[i].rows) - 1), staged));
+}
+
+template <WeightFormat F>
+absl::Status Launch(CudaDevice& d, const MatvecArgs& args) {
+  Projections p = {};
+  int64_t rows = 0;
+  for (const Projection& projection : args.projections) {
+    if (projection.weight.format != F) continue;
+    p.weight[p.count] = projection.weight;
+    p.out[p.count] = projection.out.f32();
+    rows += projection.weight.rows;
+    if (rows > INT32_MAX / 2) return absl::InvalidArgumentError(absl::StrCat("matvec: ", rows, " rows"));
+    p.end[p.count++] = static_cast<int>(rows);
   }
+  if (p.count == 0) return absl::OkStatus();
+  p.K = static_cast<int>(args.x.dim[1]);
+  p.accumulate = args.accumulate;
+  const int blocks = static_cast<int>(Blocks(rows, kTileRows, d.sm_count())), parts = PartsOf(p.K);
+  const int64_t tiles = std::min<int64_t>(CeilDiv(CeilDiv(rows, blocks), kTileRows) + 1 + p.count, kMostTiles);
+  const size_t staged = AlignUp(IsQuantized(F) ? StagedQuantBytes(p.K) : StagedFloatBytes(p.K), 128);
+  const auto bytes = [&](int64_t units) { return AlignUp(kStagedAt + staged + units * kUnitBytes, 128) + static_cast<size_t>(p.slots) * kSlotsBytes; };
+  const int64_t least = int64_t{parts} * (2 + p.count);
+  p.slots = F == WeightFormat::kQ4 ? 2 : 0;
+  if (p.slots > 0 && bytes(least) > d.max_shared_bytes()) p.slots = 1;
+  const int64_t room = (static_cast<int64_t>(d.max_shared_bytes()) - static_cast<int64_t>(bytes(0)) - 128) / kUnitBytes;
+  const int64_t units = std::max(least, std::min({tiles * parts, room, int64_t{kMostUnits}}));
+  p.window = static_cast<int>(units / parts - 1 - p.count) * kTileRows;
+  p.sums_at = static_cast<int>(kStagedAt + staged);
+  p.slots_at = static_cast<int>(bytes(units) - static_cast<size_t>(p.slots) * kSlotsBytes);
+  RILL_RETURN_IF_ERROR(AllowShared(d, MatvecKernel<F>, bytes(units), "matvec"));
+  MatvecKernel<F><<<blocks, kJobThreads, bytes(units), d.stream()>>>(p, args.x.f32());
+  return d.Launched("matvec");
 }
 
 }  // namespace
@@ -62,24 +112,10 @@ __global__ void __launch_bounds__(kThreads) MatvecKernel(const __grid_constant__
 absl::Status Matvec(Device& device, const MatvecArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
-  Projections p = {};
-  p.accumulate = args.accumulate;
-  p.all_q4 = true;
-  int64_t units = 0;
-  for (const Projection& projection : args.projections) {
-    p.weight[p.count] = projection.weight;
-    p.out[p.count] = projection.out.f32();
-    p.end[p.count++] = units += CeilDiv(projection.weight.rows, kRowsPerWarp);
-    (IsQuantized(projection.weight.format) ? p.needs_q : p.needs_f) = true;
-    p.all_q4 = p.all_q4 && projection.weight.format == WeightFormat::kQ4;
-  }
-  const int64_t K = args.x.dim[1];
-  const size_t bytes = (p.needs_f ? StagedFloatBytes(K) : 0) + (p.needs_q ? StagedQuantBytes(K) : 0);
-  RILL_RETURN_IF_ERROR(AllowShared(d, MatvecKernel, bytes, "matvec"));
-  if (units > INT32_MAX / 2) return absl::InvalidArgumentError(absl::StrCat("matvec: ", units, " pairs of rows"));
-  const unsigned blocks = Blocks(units, kThreads / kWarp, d.sm_count());
-  MatvecKernel<<<blocks, kThreads, bytes, d.stream()>>>(p, args.x.f32(), static_cast<int>(K));
-  return d.Launched("matvec");
+  RILL_RETURN_IF_ERROR(Launch<WeightFormat::kF32>(d, args));
+  RILL_RETURN_IF_ERROR(Launch<WeightFormat::kBf16>(d, args));
+  RILL_RETURN_IF_ERROR(Launch<WeightFormat::kQ8>(d, args));
+  return Launch<WeightFormat::kQ4>(d, args);
 }
 
 }  // namespace rill::cuda

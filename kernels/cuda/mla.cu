@@ -17,10 +17,11 @@ __global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float*
 }
 
 // Grid (columns, H, T).
+template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kThreads];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  Absorb(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + row * a.R, shared);
+  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + row * a.R, shared);
 }
 
 // Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
@@ -57,12 +58,13 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
 }
 
 // Grid (1, H, T).
+template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, float* out) {
   extern __shared__ __align__(128) char shared[];
   const int64_t t = blockIdx.z;
   const int h = blockIdx.y;
   const int64_t stride = a.H * PartialFloats(a);
-  ExpandHead(a, h, partials + t * n_slots * stride + h * PartialFloats(a), stride, n_slots, 0, a.V,
+  ExpandHead<F>(a, h, partials + t * n_slots * stride + h * PartialFloats(a), stride, n_slots, 0, a.V,
              out + (t * a.H + h) * a.V, shared);
 }
 
@@ -73,11 +75,12 @@ MlaTask MakeTask(const Args& args) {
           static_cast<int>(s.latent),  args.scale, args.kv_b, args.cache};
 }
 
-// Queries [0, T) whose first sees `length` rows; partials for n_slots each.
-absl::Status Run(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
+// Queries [0, T) whose first sees `length` rows; partials for n_slots each. F is kv_b's format.
+template <WeightFormat F>
+absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
                  float* partials, float* out, absl::string_view what) {
   const unsigned H = a.H, n = static_cast<unsigned>(T);
-  AbsorbKernel<<<dim3(Blocks(a.R, kAbsorbColumns), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
+  AbsorbKernel<F><<<dim3(Blocks(a.R, kAbsorbColumns), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
   const Attend attend = {a, q, absorbed, partials, length, TileSharedBytes(2) <= d.max_shared_bytes() ? 2 : 1};
   if (FitsTile(a)) {
     const size_t bytes = TileSharedBytes(attend.stages);
@@ -86,10 +89,21 @@ absl::Status Run(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int
   } else {
     AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
   }
-  const size_t bytes = StagedBytes(a.R) + AlignUp(4 * n_slots, 16);
-  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel, bytes, what));
-  ExpandKernel<<<dim3(1, H, n), kThreads, bytes, d.stream()>>>(a, partials, n_slots, out);
+  const size_t bytes = StagedBytes(a.R) + AlignUp(8 * n_slots, 16);
+  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel<F>, bytes, what));
+  ExpandKernel<F><<<dim3(1, H, n), kThreads, bytes, d.stream()>>>(a, partials, n_slots, out);
   return d.Launched(what);
+}
+
+template <typename... Rest>
+absl::Status Run(CudaDevice& d, const MlaTask& a, Rest... rest) {
+  switch (a.kv_b.format) {
+    case WeightFormat::kF32: return RunOf<WeightFormat::kF32>(d, a, rest...);
+    case WeightFormat::kBf16: return RunOf<WeightFormat::kBf16>(d, a, rest...);
+    case WeightFormat::kQ8: return RunOf<WeightFormat::kQ8>(d, a, rest...);
+    case WeightFormat::kQ4: return RunOf<WeightFormat::kQ4>(d, a, rest...);
+  }
+  return absl::InternalError("unknown weight format");
 }
 
 }  // namespace

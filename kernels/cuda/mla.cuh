@@ -46,14 +46,16 @@ __device__ inline float CacheValue(const MlaTask& a, const char* row, int i) {
 
 // Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts.
 // `shared` holds blockDim floats.
-__device__ inline void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
+template <WeightFormat F>
+__device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
   const int c = column + ThreadId() % kAbsorbColumns;
   const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V);
   float sum = 0;
   if (c < a.R) {
+    ColumnWalk<F> column_of(a.kv_b, first + part, c, parts);
 #pragma unroll 8
-    for (int n = part; n < a.N; n += parts) sum = fmaf(WeightAt(a.kv_b, first + n, c), LoadShared(q + n), sum);
+    for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
   }
   shared[ThreadId()] = sum;
   __syncthreads();
@@ -66,7 +68,7 @@ __device__ inline void Absorb(const MlaTask& a, const float* q, int h, int colum
 
 // Any shape, plain arithmetic: one block, one head, rows [begin, end) of the cache into one partial. `shared` holds
 // kMlaTile + kMaxWarps floats.
-__device__ inline void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
+inline __device__ __noinline__ void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
                                    float* partial, float* shared) {
   const int row_bytes = CacheRowBytes(a);
   const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = blockDim.x / kWarp;
@@ -104,37 +106,52 @@ __device__ inline void AttendPlain(const MlaTask& a, const float* absorbed, cons
 }
 
 // out[v] = W_V latent for values [v_begin, v_end) of head h, the latent being the combination of `n_slots` partials
-// `stride` floats apart. `shared` holds StagedBytes(R) + 4 * n_slots bytes.
-__device__ inline void ExpandHead(const MlaTask& a, int h, const float* partials, int64_t stride, int n_slots, int v_begin,
+// `stride` floats apart. `shared` holds StagedBytes(R) + 8 * n_slots bytes.
+template <WeightFormat F>
+__device__ __noinline__ void ExpandHead(const MlaTask& a, int h, const float* partials, int64_t stride, int n_slots, int v_begin,
                                   int v_end, float* out, char* shared) {
-  const Staged latent = PlaceStaged(shared, a.R);
+  Staged latent = PlaceStaged(shared, a.R);
+  if constexpr (IsQuantized(F)) latent.f = nullptr;
+  else latent.q = nullptr;
   float* weight = reinterpret_cast<float*>(shared + StagedBytes(a.R));
+  float* sums = weight + n_slots;
+  for (int s = ThreadId(); s < n_slots; s += blockDim.x) {
+    weight[s] = LoadShared(partials + s * stride + a.R);
+    sums[s] = LoadShared(partials + s * stride + a.R + 1);
+  }
+  __syncthreads();
   float max = -INFINITY;
-  for (int s = 0; s < n_slots; ++s) max = fmaxf(max, LoadShared(partials + s * stride + a.R));
-  for (int s = ThreadId(); s < n_slots; s += blockDim.x) weight[s] = exp2f(LoadShared(partials + s * stride + a.R) - max);
+  for (int s = 0; s < n_slots; ++s) max = fmaxf(max, weight[s]);
+  __syncthreads();
+  for (int s = ThreadId(); s < n_slots; s += blockDim.x) weight[s] = exp2f(weight[s] - max);
   __syncthreads();
   float total = 0;
-  for (int s = 0; s < n_slots; ++s) total = fmaf(weight[s], LoadShared(partials + s * stride + a.R + 1), total);
+  for (int s = 0; s < n_slots; ++s) total = fmaf(weight[s], sums[s], total);
   const float inverse = 1.0f / total;
-  Stage(latent, a.R, [&](int r) {
+#pragma unroll 1
+  for (int r = ThreadId(); r < (a.R + kGroup - 1) / kGroup * kGroup; r += blockDim.x) {
     float sum = 0;
-#pragma unroll 8
-    for (int s = 0; s < n_slots; ++s) sum = fmaf(weight[s], LoadShared(partials + s * stride + r), sum);
-    return sum * inverse;
-  });
+    if (r < a.R) {
+      const float* at = partials + r;
+#pragma unroll 16
+      for (int s = 0; s < n_slots; ++s) sum = fmaf(weight[s], LoadShared(at + s * stride), sum);
+    }
+    StageGroup(latent, r / kGroup, sum * inverse);
+  }
   __syncthreads();
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V) + a.N;
   const int rows_per_pass = blockDim.x / kLanes;
+#pragma unroll 1
   for (int base = v_begin; base < v_end; base += rows_per_pass) {
     const int v = base + ThreadId() / kLanes;
-    const float y = RowDot(a.kv_b, static_cast<int>(first + (v < v_end ? v : v_end - 1)), latent);
+    const float y = RowDotOf<F>(a.kv_b, static_cast<int>(first + (v < v_end ? v : v_end - 1)), latent);
     if (v < v_end && ThreadId() % kLanes == 0) out[v] = y;
   }
   __syncthreads();
 }
 
 // Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats.
-__device__ inline void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
+inline __device__ __noinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
                                  float* scratch) {
   float sum = 0;
   for (int r = ThreadId(); r < a.R; r += blockDim.x) {

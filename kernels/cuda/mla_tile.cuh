@@ -2,13 +2,15 @@
 // rows of 512 + 64 values, up to 32 heads at once (fewer are padded with zero queries).
 //
 // 16 warps. A tile of kMlaTile rows lies in shared memory (two stages, filled with cp.async while the other is worked on):
-//   S = Q K^T     warp = (16 heads) x (16 rows) x (half of the 576 dimensions); the halves meet in shared memory
+//   S = Q K^T     warp = (16 heads) x (32 rows) x (a quarter of the 576 dimensions), its queries in registers for good, because
+//                 reading them anew for each tile is what shared memory has no time for; the quarters meet in shared memory
 //   softmax       16 lanes a head, running maximum and sum in their registers
 //   O = P K       warp = all heads x 32 latent columns, accumulated in registers
 // Every instruction is sm_80's: mma.sync, ldmatrix, cp.async.
 #pragma once
 
 #include "kernels/cuda/mla.cuh"
+#include "kernels/cuda/tile_job.cuh"
 
 namespace rill::cuda {
 
@@ -20,9 +22,14 @@ inline constexpr int kTileStride = 584;   // bf16; 73 x 16 bytes: eight rows of 
 inline constexpr int kScoreStride = kMlaTile + 4;   // floats
 inline constexpr int kWeightStride = kMlaTile + 8;  // bf16
 
+inline constexpr int kTileQuarters = 4;
+inline constexpr int kQuarterSteps = kTileRow / kTileQuarters / 16;  // of 16 dimensions
+
 struct TileShared {
-  Bf16 q[kTileHeads][kTileStride];
-  float score[2][kTileHeads][kScoreStride];
+  union {
+    Bf16 q[kTileHeads][kTileStride];                               // until it is in registers
+    float score[kTileQuarters][kTileHeads][kScoreStride];
+  };
   Bf16 weight[kTileHeads][kWeightStride];
   float keep[kTileHeads];
 };
@@ -33,8 +40,6 @@ constexpr size_t TileSharedBytes(int stages) { return AlignUp(sizeof(TileShared)
 __host__ __device__ inline bool FitsTile(const MlaTask& a) {
   return a.cache.dtype == DType::kBf16 && a.R == kTileLatent && a.P == kTileRow - kTileLatent;
 }
-
-__device__ inline uint32_t SharedAddress(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 
 __device__ inline void LoadMatrix(uint32_t address, uint32_t (&r)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -51,10 +56,12 @@ __device__ inline void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, u
 }
 
 // Starts the copy of rows [first, first + kMlaTile) into a stage; rows from `length` on become zeros.
-__device__ inline void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
+inline __device__ __noinline__ void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
   constexpr int kChunks = kTileRow / 8;
   const char* base = CacheRow(a.cache, first, kTileRow * 2);
-  for (int i = ThreadId(); i < kMlaTile * kChunks; i += kTileThreads) {
+#pragma unroll
+  for (int j = 0; j < kMlaTile * kChunks / kTileThreads; ++j) {
+    const int i = ThreadId() + j * kTileThreads;
     const int row = i / kChunks, chunk = i % kChunks;
     const int bytes = first + row < length ? 16 : 0;
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
@@ -66,6 +73,7 @@ __device__ inline void FetchTile(const MlaTask& a, int64_t first, int64_t length
 
 // Queries of heads [first, first + n): q~ (absorbed, [H, R]) and the rope part of q, as bf16; heads past n are zero.
 __device__ inline void StageQueries(const MlaTask& a, const float* absorbed, const float* q, int first, int n, TileShared& x) {
+#pragma unroll 12
   for (int i = ThreadId(); i < kTileHeads * kTileRow; i += kTileThreads) {
     const int h = i / kTileRow, d = i % kTileRow;
     float value = 0;
@@ -77,26 +85,36 @@ __device__ inline void StageQueries(const MlaTask& a, const float* absorbed, con
   }
 }
 
-__device__ inline void TileScores(const Bf16* stage, TileShared& x) {
+// This warp's part of the queries.
+struct TileQueries {
+  uint32_t a[kQuarterSteps][4];
+
+  __device__ __forceinline__ void Load(const TileShared& x) {
+    const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
+    const uint32_t address = SharedAddress(&x.q[warp % 2 * 16 + lane % 16][warp / 4 * (kTileRow / kTileQuarters) + lane / 16 * 8]);
+#pragma unroll
+    for (int k = 0; k < kQuarterSteps; ++k) LoadMatrix(address + 32 * k, a[k]);
+  }
+};
+
+__device__ __forceinline__ void TileScores(const Bf16* stage, const TileQueries& q, TileShared& x) {
   const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
-  const int heads = warp % 2 * 16, rows = warp / 2 % 4 * 16, half = warp / 8;
-  const int k0 = half * (kTileRow / 2);
-  float d[2][4] = {};
-  const uint32_t a_address = SharedAddress(&x.q[heads + lane % 16][k0 + lane / 16 * 8]);
-  const uint32_t b_address = SharedAddress(stage + (rows + lane / 16 * 8 + lane % 8) * kTileStride + k0 + lane / 8 % 2 * 8);
-#pragma unroll 6
-  for (int k = 0; k < kTileRow / 2; k += 16) {
-    uint32_t a[4], b[4];
-    LoadMatrix(a_address + 2 * k, a);
-    LoadMatrix(b_address + 2 * k, b);
-    Mma(d[0], a, b[0], b[1]);
-    Mma(d[1], a, b[2], b[3]);
+  const int heads = warp % 2 * 16, rows = warp / 2 % 2 * 32, quarter = warp / 4;
+  float d[4][4] = {};
+  const uint32_t address = SharedAddress(stage + (rows + lane / 16 * 8 + lane % 8) * kTileStride + quarter * (kTileRow / kTileQuarters) + lane / 8 % 2 * 8);
+#pragma unroll
+  for (int k = 0; k < kQuarterSteps; ++k) {
+    uint32_t b[2][4];
+    LoadMatrix(address + 32 * k, b[0]);
+    LoadMatrix(address + 32 * k + 2 * 16 * kTileStride, b[1]);
+#pragma unroll
+    for (int n = 0; n < 4; ++n) Mma(d[n], q.a[k], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
   }
   const int h = heads + lane / 4, t = rows + lane % 4 * 2;
 #pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    *reinterpret_cast<float2*>(&x.score[half][h][t + 8 * j]) = make_float2(d[j][0], d[j][1]);
-    *reinterpret_cast<float2*>(&x.score[half][h + 8][t + 8 * j]) = make_float2(d[j][2], d[j][3]);
+  for (int n = 0; n < 4; ++n) {
+    *reinterpret_cast<float2*>(&x.score[quarter][h][t + 8 * n]) = make_float2(d[n][0], d[n][1]);
+    *reinterpret_cast<float2*>(&x.score[quarter][h + 8][t + 8 * n]) = make_float2(d[n][2], d[n][3]);
   }
 }
 
@@ -109,7 +127,7 @@ __device__ inline void TileSoftmax(float scale, int n_rows, TileShared& x, float
 #pragma unroll
   for (int j = 0; j < kEach; ++j) {
     const int t = lane + 16 * j;
-    s[j] = t < n_rows ? (x.score[0][h][t] + x.score[1][h][t]) * scale : -INFINITY;
+    s[j] = t < n_rows ? (x.score[0][h][t] + x.score[1][h][t] + x.score[2][h][t] + x.score[3][h][t]) * scale : -INFINITY;
     new_max = fmaxf(new_max, s[j]);
   }
 #pragma unroll
@@ -160,7 +178,7 @@ __device__ inline void TileAccumulate(const Bf16* stage, const TileShared& x, fl
 
 // Tiles [range) of a cache of `length` rows for heads [first, first + n) into partial[h] (`stride` floats apart).
 // kTileThreads threads; `shared` is 128-byte aligned and holds TileSharedBytes(stages), stages 1 or 2.
-__device__ inline void AttendTiles(const MlaTask& a, const float* absorbed, const float* q, int first, int n, int64_t length,
+inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* absorbed, const float* q, int first, int n, int64_t length,
                                    TileRange range, float* partial, int64_t stride, char* shared, int stages) {
   TileShared& x = *reinterpret_cast<TileShared*>(shared);
   Bf16* stage[2];
@@ -168,6 +186,9 @@ __device__ inline void AttendTiles(const MlaTask& a, const float* absorbed, cons
   stage[1] = stages == 2 ? stage[0] + kMlaTile * kTileStride : stage[0];
   FetchTile(a, range.begin * kMlaTile, length, stage[0]);
   StageQueries(a, absorbed, q, first, n, x);
+  __syncthreads();
+  TileQueries queries;
+  queries.Load(x);
   float acc[2][4][4] = {};
   float max = -INFINITY, total = 0;
   const float scale = a.scale * kLog2E;
@@ -181,7 +202,7 @@ __device__ inline void AttendTiles(const MlaTask& a, const float* absorbed, cons
       asm volatile("cp.async.wait_group 0;" ::: "memory");
     }
     __syncthreads();
-    TileScores(stage[i], x);
+    TileScores(stage[i], queries, x);
     __syncthreads();
     const int64_t left = length - tile * kMlaTile;
     TileSoftmax(scale, left < kMlaTile ? static_cast<int>(left) : kMlaTile, x, max, total);

@@ -36,14 +36,14 @@ __device__ inline void QuantizeGroup(char* to, float value) {
   constexpr float kLargest = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
   const float max = __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(fabsf(value))));
   const float inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
-  const int integer = __float2int_rn(fminf(fmaxf(value * inverse, -kLargest), kLargest));
+  const int integer = __float2int_rn(value * inverse);  // the product's rounding is far below a half
   const int lo = static_cast<int8_t>(integer & 0xff);
   const int hi = (integer - lo) >> 8;
   const int sum = __reduce_add_sync(0xffffffffu, integer);
   to[lane] = static_cast<char>(hi);
   to[32 + lane] = static_cast<char>(lo);
   if (lane == 0) {
-    // A NaN stays one: fmaxf drops it, the scale does not.
+    // A NaN among the values is the maximum by its bits, so the scale is NaN too.
     *reinterpret_cast<int2*>(to + 64) = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), sum);
   }
 }
@@ -54,29 +54,21 @@ __device__ inline void StageGroup(const Staged& x, int group, float value) {
   if (x.q != nullptr) QuantizeGroup(x.q + group * kStagedGroupBytes, value);
 }
 
-// Copies `groups` integer groups that an earlier phase left in device memory; scale(group) multiplies each group's scale.
-template <typename Scale>
-__device__ inline void CopyGroups(char* to, const char* from, int groups, Scale scale) {
-  constexpr int kPieces = kStagedGroupBytes / 16, kAtOnce = 4;
-  const int n = groups * kPieces;
+// Copies `groups` integer groups that an earlier phase left in device memory.
+__device__ inline void CopyGroups(char* to, const char* from, int groups) {
+  constexpr int kAtOnce = 4;
+  const int n = groups * (kStagedGroupBytes / 16);
   for (int first = ThreadId(); first < n; first += kAtOnce * blockDim.x) {
     uint4 v[kAtOnce];
-    float factor[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
       const int i = first + j * blockDim.x;
-      v[j] = make_uint4(0, 0, 0, 0);
-      factor[j] = 1;
-      if (i >= n) continue;
-      v[j] = __ldcg(reinterpret_cast<const uint4*>(from) + i);
-      if (i % kPieces == kPieces - 1) factor[j] = scale(i / kPieces);
+      v[j] = i < n ? __ldcg(reinterpret_cast<const uint4*>(from) + i) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
       const int i = first + j * blockDim.x;
-      if (i >= n) continue;
-      if (i % kPieces == kPieces - 1) v[j].x = __float_as_uint(__uint_as_float(v[j].x) * factor[j]);
-      reinterpret_cast<uint4*>(to)[i] = v[j];
+      if (i < n) reinterpret_cast<uint4*>(to)[i] = v[j];
     }
   }
 }

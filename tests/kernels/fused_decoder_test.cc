@@ -127,6 +127,15 @@ class Model {
     state.mla_cache = rig_.Cache(c_.cache, R, P, context);
   }
 
+  // Biases 2, 4, 8, ... in random order: no two experts and no two pairs of experts come closer than any score can bridge, so
+  // that rounding cannot change a choice. The router's own test lets scores decide.
+  std::vector<float> DistinctBias(int64_t E) {
+    std::vector<float> bias(E);
+    for (int64_t e = 0; e < E; ++e) bias[e] = std::ldexp(2.0f, static_cast<int>(e));
+    for (int64_t e = E - 1; e > 0; --e) std::swap(bias[e], bias[random_.Int(0, e)]);
+    return bias;
+  }
+
   GluWeights Glu(int64_t width) {
     if (width == 0) return {};
     return {width, Weight(width, c_.hidden), Weight(width, c_.hidden), Weight(c_.hidden, width)};
@@ -140,7 +149,7 @@ class Model {
     w.renormalize = true;
     w.scaling = 2.446f;
     w.router = Weight(WeightFormat::kBf16, E, D);
-    w.router_bias = Vector(E, -0.1f, 0.1f);
+    w.router_bias = rig_.In(DistinctBias(E), {E});
     std::vector<std::vector<float>> matrices;
     for (int64_t e = 0; e < E; ++e) {
       for (int i = 0; i < 3; ++i) matrices.push_back(random_.Normal(D * I, 1 / std::sqrt(static_cast<float>(i < 2 ? D : I))));

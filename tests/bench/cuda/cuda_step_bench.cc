@@ -68,16 +68,45 @@ class Bench {
                   {"kda inputs", Part::kInputs, 3 * bytes(w.q) + 2 * bytes(w.f_a) + bytes(w.b)},
                   {"kda step", Part::kKda, state + 2 * bytes(w.f_b)},
                   {"kda output", Part::kOutput, bytes(w.o)},
-                  {"moe step", Part::kMoe, 9 * (gate_up + down) + bytes(m.router)},
-                  {"  route, shared", Part::kRoute, bytes(m.router) + gate_up},
-                  {"  choose", Part::kChoose, 0},
-                  {"  experts gate, up", Part::kGlu, 8 * gate_up},
-                  {"  experts down", Part::kDown, 9 * down}};
+                  {"moe step", Part::kMoe, 9 * (gate_up + down) + bytes(m.router)}};
     for (const auto& part : kParts) {
       RILL_ASSIGN_OR_RETURN(const double micros, StepPartMicros(cuda(), specs, part.part));
       Line(part.name, micros, part.bytes);
     }
-    return Matvec(specs[0]);
+    RILL_RETURN_IF_ERROR(Matvec(specs[0]));
+    return Timeline(specs[0]);
+  }
+
+  // Means over the layers of a kind, in the order of their barriers.
+  absl::Status Timeline(const DecoderSpec& spec) {
+    for (const int64_t context : flags_.contexts) {
+      RILL_ASSIGN_OR_RETURN(const std::vector<PhaseTime> times, StepTimeline(cuda(), spec, context));
+      std::printf("phases at %lld tokens: work + asking + waiting, us\n", static_cast<long long>(context));
+      for (const bool kda : {true, false}) {
+        const std::vector<const char*> names = kda ? std::vector<const char*>{"inputs", "kda", "output", "route", "gate, up", "down"}
+                                                   : std::vector<const char*>{"inputs", "absorb", "attend", "expand", "output", "route", "gate, up", "down"};
+        std::vector<PhaseTime> sums(names.size());
+        int layers = 0;
+        size_t at = 0;
+        for (const LayerWeights& w : spec.layers) {
+          const size_t n = (w.is_kda ? 3 : 5) + (w.is_moe ? 3 : 2);
+          if (w.is_kda == kda && w.is_moe) {
+            ++layers;
+            for (size_t i = 0; i < n; ++i) {
+              sums[i].work += times[at + i].work, sums[i].meanwhile += times[at + i].meanwhile, sums[i].wait += times[at + i].wait;
+            }
+          }
+          at += n;
+        }
+        double total = 0;
+        for (size_t i = 0; i < names.size(); ++i) {
+          std::printf("  %s %-9s %6.2f + %5.2f + %5.2f\n", kda ? "kda" : "mla", names[i], sums[i].work / layers, sums[i].meanwhile / layers, sums[i].wait / layers);
+          total += (sums[i].work + sums[i].meanwhile + sums[i].wait) / layers;
+        }
+        std::printf("  %s layer %6.2f us\n", kda ? "kda" : "mla", total);
+      }
+    }
+    return absl::OkStatus();
   }
 
   absl::Status Matvec(const DecoderSpec& spec) {

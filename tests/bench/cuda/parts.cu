@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/cuda/decoder_walk.cuh"
+#include "kernels/cuda/decoder_kernel.cuh"
 #include "kernels/cuda/launch.h"
 
 namespace rill::bench {
@@ -55,61 +55,32 @@ __global__ void __launch_bounds__(1024) ReadKernel(const uint4* p, int64_t n, ui
   if (sum == 0x12345678u) *sink = sum;  // keeps the loads alive
 }
 
-// A layer whose experts do not come from a router: other ones in every layer.
-__device__ void PretendChoice(const cuda::Step& s, int layer) {
-  if (cuda::ThreadId() < s.l.moe.top_k) {
-    s.shared.ids[cuda::ThreadId()] = (cuda::ThreadId() * 31 + layer * 7) % s.l.moe.experts.n_experts;
-    s.shared.weights[cuda::ThreadId()] = 0.125f;
-  }
-  __syncthreads();
-}
+constexpr WeightFormat kFormat = WeightFormat::kQ4;
 
 template <Part part>
-__device__ void RunPart(const cuda::Step& s, int layer, GridBarrier& barrier) {
+__device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
   if (part == Part::kBarrier) barrier.Sync([] {});
   if (part == Part::kInputs) {
-    cuda::InputsPhase inputs;
+    cuda::InputRows<kFormat> inputs(s);
+    cuda::BuildFirst(s, inputs);
     barrier.Sync([&] { inputs.Start(s); });
-    inputs.Finish(s, cuda::StageHidden(s, s.l.input_norm));
+    cuda::StageNormed<kFormat>(s, inputs.norm, s.l.input_norm);
+    inputs.RunPlain(s);
+    cuda::RunPasses<kFormat>(s, inputs);
   }
   if (part == Part::kKda) {
-    barrier.Arrive();
-    cuda::KdaLoads loads;
-    cuda::LoadSlice(s, cuda::BlockId(), loads);
-    barrier.Wait();
-    cuda::KdaMix(s, loads);
+    cuda::KdaPhase<kFormat, cuda::kUsualRows>(s, barrier);
   }
   if (part == Part::kOutput) {
-    cuda::OutputPhase output;
-    barrier.Sync([&] { output.Start(s, s.l.o); });
-    const cuda::Staged y = s.Place(s.memory, s.l.kda.C);
-    cuda::StageHeads(s, y);
-    __syncthreads();
-    output.Finish(s, s.l.o, y);
-    cuda::AdvanceTails(s);
+    const cuda::OutputRows<kFormat> output(s, s.l.o);
+    cuda::BuildFirst(s, output);
+    barrier.Sync([&] { cuda::StartFirst<kFormat>(s); });
+    cuda::StageHeads<kFormat>(s);
+    cuda::RunPasses<kFormat>(s, output);
   }
-  if (part == Part::kMoe) cuda::FeedExperts(s, barrier);
-  if (part == Part::kRoute) {
-    cuda::RoutePhase route;
-    barrier.Sync([&] { route.Start(s); });
-    route.Finish(s, cuda::StageHidden(s, s.l.post_norm));
-  }
-  if (part == Part::kChoose) {
-    cuda::QuickChoice quick;
-    barrier.Sync([&] { quick.Load(s.l.moe); });
-    cuda::ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
-  }
-  if (part == Part::kGlu) {
-    barrier.Sync([] {});
-    const cuda::Staged x = cuda::StageHidden(s, s.l.post_norm);
-    PretendChoice(s, layer);
-    cuda::ExpertGlu(s, x);
-  }
-  if (part == Part::kDown) {
-    PretendChoice(s, layer);
-    cuda::DownPhase down;
-    barrier.Sync([&] { down.Start(s); });
-    down.Finish(s);
+  if (part == Part::kMoe) {
+    cuda::BuildFirst(s, cuda::GluRows<kFormat>(s));
+    cuda::FeedExperts<kFormat>(s, barrier, cuda::NextLayer{});
   }
 }
 
@@ -117,28 +88,53 @@ template <Part part>
 __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   extern __shared__ __align__(128) char memory[];
   StepShared& shared = *reinterpret_cast<StepShared*>(memory);
-  char* phase_memory = memory + AlignUp(sizeof(StepShared), 128);
-  GridBarrier barrier(params.barrier, params.barrier_base);
+  GridBarrier barrier(params);
   cuda::LoadParams(params, &shared.params);
-  cuda::StartLoad(params.layers, &shared.layer[0]);
-  cuda::FinishLoads();
-  __syncthreads();
-  const StepParams& p = shared.params;
-  for (int i = 0; i < p.n_layers; ++i) {
-    const cuda::Step s = {p, shared.layer[i % 2], shared, phase_memory};
-    if (i + 1 < p.n_layers) cuda::StartLoad(p.layers + i + 1, &shared.layer[(i + 1) % 2]);
-    RunPart<part>(s, i, barrier);
-    cuda::FinishLoads();
+  int turn = 0;
+#pragma unroll 1
+  for (int i = 0; i < params.n_layers; ++i) {
     __syncthreads();
+    cuda::LoadLayer(params.layers + i, &shared.layer[i % 2]);
+    __syncthreads();
+    RunPart<part>(cuda::StepOf(memory, i, turn), barrier);
   }
 }
+
+// Notes three times a barrier: arriving, waiting, gone on.
+class TimedBarrier {
+ public:
+  __device__ explicit TimedBarrier(const StepParams& p) : barrier_(p), at_(p.trace) {}
+  __device__ void Arrive() {
+    Note();
+    barrier_.Arrive();
+  }
+  __device__ void Wait() {
+    Note();
+    barrier_.Wait();
+    Note();
+  }
+  template <typename Meanwhile>
+  __device__ void Sync(Meanwhile meanwhile) {
+    Arrive();
+    meanwhile();
+    Wait();
+  }
+
+ private:
+  __device__ void Note() {
+    if (cuda::BlockId() == 0 && cuda::ThreadId() == 0) *at_++ = clock64();
+  }
+
+  GridBarrier barrier_;
+  long long* at_;
+};
 
 template <Part part>
 absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, int barriers_per_layer) {
   StepParams params = {};
   size_t shared_bytes = 0;
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
-  RILL_RETURN_IF_ERROR(cuda::AllowShared(device, PartKernel<part>, shared_bytes, "part"));
+  RILL_RETURN_IF_ERROR(cuda::AllowShared(device, reinterpret_cast<const void*>(PartKernel<part>), shared_bytes, "part"));
   std::vector<float> x(spec.hidden);
   for (size_t i = 0; i < x.size(); ++i) x[i] = 0.1f * static_cast<float>(static_cast<int>(i * 37 % 19) - 9);
   RILL_RETURN_IF_ERROR(device.CopyIn(params.scratch.x, x.data(), x.size() * sizeof(float)));
@@ -198,12 +194,40 @@ absl::StatusOr<double> StepPartMicros(CudaDevice& device, absl::Span<const Decod
     case Part::kKda: return PartMicros<Part::kKda>(device, kda.spec, 1);
     case Part::kOutput: return PartMicros<Part::kOutput>(device, kda.spec, 1);
     case Part::kMoe: return PartMicros<Part::kMoe>(device, moe.spec, 3);
-    case Part::kRoute: return PartMicros<Part::kRoute>(device, moe.spec, 1);
-    case Part::kChoose: return PartMicros<Part::kChoose>(device, moe.spec, 1);
-    case Part::kGlu: return PartMicros<Part::kGlu>(device, moe.spec, 1);
-    case Part::kDown: return PartMicros<Part::kDown>(device, moe.spec, 1);
   }
   return absl::InternalError("unknown part");
+}
+
+// One block's view of whole steps, the last of a few.
+absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const DecoderSpec& spec, int64_t position) {
+  StepParams params = {};
+  size_t shared_bytes = 0;
+  RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
+  const void* kernel = reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier>);
+  RILL_RETURN_IF_ERROR(cuda::AllowShared(device, kernel, shared_bytes, "timeline"));
+  const int n_barriers = cuda::CountBarriers(spec);
+  std::vector<long long> times(3 * n_barriers);
+  RILL_ASSIGN_OR_RETURN(Buffer trace, Buffer::Allocate(device, times.size() * sizeof(long long)));
+  params.trace = trace.as<long long>();
+  const unsigned grid = device.sm_count();
+  for (int i = 0; i < 5; ++i) {
+    params.token = 11 * i + 1;
+    params.position = position + i;
+    void* args[] = {&params};
+    RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(kStepThreads), args, shared_bytes, device.stream()), "timeline"));
+    params.barrier_base += grid * static_cast<unsigned>(n_barriers);
+  }
+  RILL_RETURN_IF_ERROR(device.CopyOut(times.data(), trace.data(), trace.bytes()));
+  RILL_RETURN_IF_ERROR(device.Synchronize());
+  int clock_khz = 0;
+  RILL_RETURN_IF_ERROR(device.Take(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0), "clock rate"));
+  const auto micros = [&](long long from, long long to) { return static_cast<double>(to - from) * 1e3 / clock_khz; };
+  std::vector<PhaseTime> phases;
+  for (int i = 0; i < n_barriers; ++i) {
+    const long long* t = times.data() + 3 * i;
+    phases.push_back({i == 0 ? 0 : micros(t[-1], t[0]), micros(t[0], t[1]), micros(t[1], t[2])});
+  }
+  return phases;
 }
 
 }  // namespace rill::bench

@@ -1,6 +1,8 @@
 // tests/bench/cuda/parts.h — the ceilings of a GPU and the parts of a decode step, timed one by one on its stream.
 #pragma once
 
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/ops/fused_decoder.h"
@@ -16,15 +18,18 @@ enum class Part {
   kInputs,   // norm and input projections of a KDA layer
   kKda,      // low-rank gates, convolution, gates, recurrence, gated norm
   kOutput,   // output projection and residual
-  kMoe,      // the whole MoE block: the next four with their three barriers
-  kRoute,    // norm, router, shared experts' gate and up
-  kChoose,   // top-k
-  kGlu,      // gate and up of the chosen experts
-  kDown,     // down projections, weighted sum, residual
+  kMoe,      // the whole MoE block: router and shared experts, choice and gate/up, down; three barriers
 };
 
 // Microseconds of one such phase in one layer, over the layers in turn. KDA phases rotate over the sessions in `specs`, whose states
 // together are larger than the second-level cache.
 absl::StatusOr<double> StepPartMicros(cuda::CudaDevice& device, absl::Span<const DecoderSpec> specs, Part part);
+
+// One barrier of a step as its first block saw it, microseconds: the work in front of it (since the last one let go), what was asked for in
+// its shadow, the wait.
+struct PhaseTime {
+  double work, meanwhile, wait;
+};
+absl::StatusOr<std::vector<PhaseTime>> StepTimeline(cuda::CudaDevice& device, const DecoderSpec& spec, int64_t position);
 
 }  // namespace rill::bench

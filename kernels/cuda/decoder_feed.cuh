@@ -1,0 +1,238 @@
+// kernels/cuda/decoder_feed.cuh — the feed-forward half of a layer within a fused decode step: shared and dense gated units, the choice of
+// experts, the chosen experts.
+#pragma once
+
+#include "kernels/cuda/choose.cuh"
+#include "kernels/cuda/decoder_step.cuh"
+
+namespace rill::cuda {
+
+// Gate and up of the shared experts or of a dense block: out = silu(gate x) * (up x), x the staged hidden vector.
+template <WeightFormat F>
+struct GluRows {
+  Share share;
+  int window;
+  float* out;
+
+  // Shared experts write behind the chosen ones' activations.
+  __device__ __forceinline__ explicit GluRows(const Step& s)
+      : share(ShareOf(static_cast<int>(s.l.glu.width))),
+        window(PassRows(s, 2, s.p.hidden)),
+        out(s.p.scratch.activated + (s.l.is_moe ? s.l.moe.top_k * s.l.moe.experts.width : 0)) {}
+  // Tiles 2 i and 2 i + 1 are gate and up of the same rows.
+  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+    const char* x = HiddenForm<F>(s);
+    BuildJob(job, 2 * TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(i % 2 == 0 ? s.l.glu.gate : s.l.glu.up, first, n, i / 2, x, 0); });
+  }
+  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
+#pragma unroll 1
+    for (int r = ThreadId(); r < n; r += kStepThreads) {
+      const int tile = r / kTileRows * 2, row = r % kTileRows;
+      out[first + r] = Silu(RowSum(job, s.job_memory, tile, row)) * RowSum(job, s.job_memory, tile + 1, row);
+    }
+  }
+};
+
+// The usual choice (up to 256 experts, no groups, sigmoid) with everything in one warp's registers; the bias comes before the barrier.
+struct QuickChoice {
+  static constexpr int kEach = 8;
+  float bias[kEach];
+
+  __device__ static bool Covers(const StepMoe& m) {
+    return m.router.rows <= kEach * kWarp && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid;
+  }
+  __device__ __forceinline__ void Load(const StepMoe& m) {
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const int e = ThreadId() % kWarp + kWarp * j;
+      bias[j] = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
+    }
+  }
+  // One whole warp.
+  __device__ __forceinline__ void Choose(const StepMoe& m, const float* logits, int* ids, float* weights) const {
+    const int lane = ThreadId() % kWarp, E = static_cast<int>(m.router.rows);
+    uint32_t key[kEach];
+    float score[kEach];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) score[j] = lane + kWarp * j < E ? LoadShared(logits + lane + kWarp * j) : 0.0f;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) key[j] = lane + kWarp * j < E ? OrderedKey(Sigmoid(score[j]) + bias[j]) : 0;
+    // A lane's keys in descending order, equal ones by ascending number; then the heads compete.
+    int place[kEach];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) place[j] = j;
+#pragma unroll
+    for (int end = kEach - 1; end > 0; --end) {
+#pragma unroll
+      for (int j = 0; j < end; ++j) {
+        const bool swap = key[j + 1] > key[j];
+        const uint32_t larger = swap ? key[j + 1] : key[j], smaller = swap ? key[j] : key[j + 1];
+        const int first = swap ? place[j + 1] : place[j], second = swap ? place[j] : place[j + 1];
+        key[j] = larger, key[j + 1] = smaller, place[j] = first, place[j + 1] = second;
+      }
+    }
+    int won = -1;  // this lane's choice among all
+#pragma unroll 1
+    for (int i = 0; i < m.top_k; ++i) {
+      const uint32_t max = __reduce_max_sync(0xffffffffu, key[0]);
+      const uint32_t mine_id = static_cast<uint32_t>(lane + kWarp * place[0]);
+      const uint32_t id = __reduce_min_sync(0xffffffffu, key[0] == max ? mine_id : 0xffffffffu);
+      if (mine_id == id) {
+#pragma unroll
+        for (int j = 0; j + 1 < kEach; ++j) key[j] = key[j + 1], place[j] = place[j + 1];
+        key[kEach - 1] = 0;
+      }
+      if (lane == i) won = static_cast<int>(id);
+    }
+    const float chosen = won < 0 ? 0.0f : Sigmoid(LoadShared(logits + won));
+    float mine = chosen;
+    if (won >= 0) ids[lane] = won;
+    const float sum = LaneSum(chosen);
+    if (m.renormalize && m.top_k > 1) mine /= sum + 1e-20f;
+    if (lane < m.top_k) weights[lane] = mine * m.scaling;
+  }
+};
+
+// The addresses of the layer's first experts' records, before the barrier.
+__device__ __forceinline__ void KeepRecords(const Step& s) {
+  const StepMoe& m = s.l.moe;
+  if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared.record[ThreadId()] = m.experts.record[ThreadId()];
+}
+
+// The warp that chose.
+__device__ __forceinline__ void FindRecords(const Step& s) {
+  const StepMoe& m = s.l.moe;
+  __syncwarp();
+  if (ThreadId() < m.top_k) {
+    const int e = s.shared.ids[ThreadId()];
+    s.shared.chosen[ThreadId()] = e < kMostRecords ? s.shared.record[e] : m.experts.record[e];
+  }
+  __syncwarp();
+}
+
+// Any number of experts and groups.
+inline __device__ __noinline__ void ChooseSlowly(const Step& s, char* memory) {
+  const StepMoe& m = s.l.moe;
+  const int E = static_cast<int>(m.router.rows);
+  float* scores = reinterpret_cast<float*>(memory);
+  for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = LoadShared(s.p.scratch.logits + e);
+  __syncthreads();
+  if (ThreadId() < kWarp) {
+    const Choice choice = {m.activation, m.top_k, m.n_groups, m.topk_groups, E, m.renormalize, m.scaling};
+    Choose(choice, m.router_bias, scores, s.shared.ids, s.shared.weights, scores + E);
+  }
+}
+
+// Every block makes the same choice for itself: the first warp. Ends without a barrier.
+__device__ __forceinline__ void ChooseExperts(const Step& s, const QuickChoice& quick, char* memory) {
+  const StepMoe& m = s.l.moe;
+  if (!QuickChoice::Covers(m)) return ChooseSlowly(s, memory);
+  if (ThreadId() < kWarp) quick.Choose(m, s.p.scratch.logits, s.shared.ids, s.shared.weights);
+}
+
+// ---- the chosen experts ----------------------------------------------------------------------------------------------
+
+// True when the chosen experts' activations travel as integer groups.
+template <WeightFormat F>
+__device__ __forceinline__ bool TravelsAsGroups(const StepMoe& m) { return IsQuantized(F) && m.experts.width % kGroup == 0; }
+
+// A matrix of the j-th chosen expert.
+__device__ __forceinline__ MatrixView ChosenMatrix(const Step& s, int j, ExpertPart part) {
+  const StepMoe& m = s.l.moe;
+  const char* record = static_cast<const char*>(s.shared.chosen[j]);
+  const int i = static_cast<int>(part);
+  const bool down = part == ExpertPart::kDown;
+  return {m.experts.format, down ? m.experts.hidden : m.experts.width, down ? m.experts.width : m.experts.hidden, record + m.offsets.values[i], record + m.offsets.scales[i]};
+}
+
+// Gate and up of the chosen experts. A task is 32 neighbouring rows of one expert: one group of the down projection's input, which this
+// phase also brings into integer form.
+template <WeightFormat F>
+struct ExpertRows {
+  static constexpr int kTaskTiles = 4;
+  int width, each, window;  // tasks an expert, tasks a pass
+  Share share;
+
+  __device__ __forceinline__ explicit ExpertRows(const Step& s) {
+    const StepMoe& m = s.l.moe;
+    width = static_cast<int>(m.experts.width), each = (width + kGroup - 1) / kGroup;
+    share = ShareOf(m.top_k * each);
+    window = max(1, min(s.p.max_units / PartsOf(s.p.hidden), kMostTiles) / kTaskTiles);
+  }
+  // A task's tiles: gate, gate, up, up.
+  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+    const char* x = HiddenForm<F>(s);
+    BuildJob(job, kTaskTiles * n, s.p.hidden, [&](int i) {
+      const int task = first + i / kTaskTiles, j = task / each, begin = (task - j * each) * kGroup + i % 2 * kTileRows;
+      const MatrixView m = ChosenMatrix(s, j, i % kTaskTiles < 2 ? ExpertPart::kGate : ExpertPart::kUp);
+      return TileOf<F>(m, min(begin, width - 1), max(1, min(kTileRows, width - begin)), 0, x, 0);
+    });
+  }
+  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
+    const bool groups = TravelsAsGroups<F>(s.l.moe);
+#pragma unroll 1
+    for (int t = ThreadId() / kWarp; t < n; t += kStepWarps) {  // a warp a task
+      const int task = first + t, j = task / each, lane = ThreadId() % kWarp, row = (task - j * each) * kGroup + lane;
+      const int tile = kTaskTiles * t + lane / kTileRows;
+      const float y = row < width ? Silu(RowSum(job, s.job_memory, tile, lane % kTileRows)) * RowSum(job, s.job_memory, tile + 2, lane % kTileRows) : 0.0f;
+      if (groups) QuantizeGroup(reinterpret_cast<char*>(s.p.scratch.activated_groups) + task * kStagedGroupBytes, y);
+      else if (row < width) s.p.scratch.activated[j * width + row] = y;
+    }
+  }
+};
+
+// True when the shared experts are as wide as the others: one more answer of the same job. Else they get a job of their own.
+__device__ __forceinline__ bool SharedIsOneOf(const Step& s) { return s.l.glu.width == s.l.moe.experts.width; }
+
+// x += sum_j weight_j Down_j a_j + the shared experts' answer, for this block's rows.
+template <WeightFormat F>
+struct DownRows {
+  int width, shared_width, experts, window;
+  Share share;
+
+  __device__ __forceinline__ explicit DownRows(const Step& s) {
+    const StepMoe& m = s.l.moe;
+    width = static_cast<int>(m.experts.width), shared_width = static_cast<int>(s.l.glu.width);
+    experts = m.top_k + SharedIsOneOf(s);
+    share = ShareOf(s.p.hidden);
+    window = PassRows(s, experts, width);
+  }
+  // Tile i is rows 16 (i / experts) .. of answer i % experts.
+  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+    BuildJob(job, TilesOf(n) * experts, width, [&](int i) {
+      const int j = i % experts;
+      const MatrixView m = j < s.l.moe.top_k ? ChosenMatrix(s, j, ExpertPart::kDown) : s.l.glu.down;
+      return TileOf<F>(m, first, n, i / experts, s.memory + j * FormBytes<F>(width), 0);
+    });
+  }
+  // Sixteen lanes a row: one an answer, added as a tree.
+  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
+    const int j = ThreadId() % kTileRows, top_k = s.l.moe.top_k;
+    const float weight = j < top_k ? s.shared.weights[j] : j < experts ? 1.0f : 0.0f;
+#pragma unroll 1
+    for (int base = 0; base < n; base += kStepThreads / kTileRows) {
+      const int r = base + ThreadId() / kTileRows;
+      float* x = s.p.scratch.x + first + min(r, n - 1);
+      const float before = LoadShared(x);
+      const bool mine = r < n && j < experts;
+      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.job_memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
+      if (j == 0 && r < n) *x = before + sum;
+    }
+  }
+  // Ends behind a barrier of the block.
+  __device__ __forceinline__ void StageActivated(const Step& s) const {
+    const StepMoe& m = s.l.moe;
+    const float* from = s.p.scratch.activated;
+    if (TravelsAsGroups<F>(m)) {
+      // The experts' groups follow each other, here and there.
+      CopyGroups(s.memory, reinterpret_cast<const char*>(s.p.scratch.activated_groups), m.top_k * (width / kGroup));
+    } else {
+#pragma unroll 1
+      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(s.memory + j * FormBytes<F>(width), from + j * width, width);
+    }
+    if (SharedIsOneOf(s)) StageFloats<F>(s.memory + m.top_k * FormBytes<F>(width), from + m.top_k * width, shared_width);
+    __syncthreads();
+  }
+};
+
+}  // namespace rill::cuda

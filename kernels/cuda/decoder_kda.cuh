@@ -1,0 +1,333 @@
+// kernels/cuda/decoder_kda.cuh — the KDA mixer within a fused decode step: convolution, gates, recurrence and gated norm of a slice of
+// a head by one block, the state read once and written once.
+#pragma once
+
+#include "kernels/cuda/decoder_step.cuh"
+#include "kernels/cuda/kda.cuh"
+
+namespace rill::cuda {
+
+struct StepKdaShared {
+  KdaShared<kStepSlice> token;
+  float g[kMaxHeadDim];
+  float gate[kStepSlice];
+};
+
+// Convolution and SiLU of one channel of q (which = 0), k or v; the tail itself moves on in the next phase, because the blocks of a
+// head's other slices read it too. Taps and tail come before the barrier, the new input behind it.
+struct ConvItem {
+  static constexpr int kTaps = 4;  // more are loaded when they are needed
+  float weight[kTaps], tail[kTaps - 1];
+  int which, channel, d;
+
+  // Item i of a slice: q and k of every key channel of the head, then v of the slice.
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice, int i) {
+    which = i < k.K ? 0 : i < 2 * k.K ? 1 : 2;
+    d = i < k.K ? i : i < 2 * k.K ? i - k.K : slice * kStepSlice + i - 2 * k.K;
+    channel = h * k.K + d;
+    const float* w = k.conv[which] + channel * k.W;
+    const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (k.W - 1);
+    if (k.W == kTaps) {
+      const float4 all = __ldg(reinterpret_cast<const float4*>(w));
+      weight[0] = all.x, weight[1] = all.y, weight[2] = all.z, weight[3] = all.w;
+#pragma unroll
+      for (int j = 0; j < kTaps - 1; ++j) tail[j] = LoadShared(t + j);
+      return;
+    }
+    const int skip = kTaps - k.W;  // zeros in front: the current token's tap is always the last one
+#pragma unroll
+    for (int j = 0; j < kTaps; ++j) weight[j] = j >= skip ? __ldg(w + j - skip) : 0.0f;
+#pragma unroll
+    for (int j = 0; j < kTaps - 1; ++j) tail[j] = j >= skip ? LoadShared(t + j - skip) : 0.0f;
+  }
+  __device__ __forceinline__ float Result(const StepKda& k, float x) const {
+    float y = 0;
+    if (k.W <= kTaps) {
+#pragma unroll
+      for (int j = 0; j < kTaps - 1; ++j) y = __fadd_rn(y, __fmul_rn(weight[j], tail[j]));
+      return Silu(__fadd_rn(y, __fmul_rn(weight[kTaps - 1], x)));
+    }
+    const float* w = k.conv[which] + channel * k.W;
+    const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (k.W - 1);
+    for (int j = 0; j < k.W - 1; ++j) y = __fadd_rn(y, __fmul_rn(w[j], LoadShared(t + j)));
+    return Silu(__fadd_rn(y, __fmul_rn(w[k.W - 1], x)));
+  }
+  __device__ __forceinline__ void Put(StepKdaShared& x, int slice, float y) const {
+    if (which == 0) x.token.q[d] = y;
+    else if (which == 1) x.token.k[d] = y;
+    else x.token.v[d - slice * kStepSlice] = y;
+  }
+};
+
+// The low-rank gates' second halves of a slice, in the usual form (bf16, rank up to 128): asked for before anything else, because
+// their trip to memory is the longest part of the phase.
+struct GateRows {
+  static constexpr int kMost = 4;  // of 32 rows each: more would not fit into the registers next to the state
+  uint4 f[kMost], g;
+
+  __device__ static bool Covers(const StepKda& k) {
+    return k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16 && k.rank <= 8 * kLanes && k.rank % 8 == 0 &&
+           k.K <= kMost * (kStepThreads / kLanes);
+  }
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
+    const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
+    const bool inside = 8 * sub < k.rank;
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) {
+      const int d = i * (kStepThreads / kLanes) + lane_row, row = h * k.K + min(d, k.K - 1);
+      f[i] = LoadWeights(static_cast<const Bf16*>(k.f_b.values) + static_cast<int64_t>(row) * k.rank + 8 * sub, inside && d < k.K);
+    }
+    const int64_t row = h * k.K + slice * kStepSlice + lane_row;
+    g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + row * k.rank + 8 * sub, inside);
+  }
+};
+
+// The gates' arguments without their bias: of every key channel of the head into x.g, of the slice's value channels into x.gate; 32 rows at a time, 16 lanes
+// each.
+__device__ __forceinline__ void GateHead(const StepKda& k, const GateRows& rows, const Staged& f, const Staged& g, StepKdaShared& x) {
+  const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
+  const auto dot = [&](uint4 w, const Staged& y) {
+    const float4* at = reinterpret_cast<const float4*>(y.f) + 2 * min(sub, k.rank / 8 - 1);
+    return LaneSum<kLanes>(Bf16Pairs(w, at[0], at[1]));
+  };
+#pragma unroll
+  for (int i = 0; i < GateRows::kMost; ++i) {
+    const int d = i * (kStepThreads / kLanes) + lane_row;
+    if (i * (kStepThreads / kLanes) >= k.K) break;
+    const float y = dot(rows.f[i], f);
+    if (d < k.K && sub == 0) x.g[d] = y;
+  }
+  const float y = dot(rows.g, g);
+  if (sub == 0) x.gate[lane_row] = y;
+}
+
+// The same for any rank, and for float32.
+__device__ __forceinline__ void GateHeadPlain(const StepKda& k, int h, int slice, const Staged& f, const Staged& g, StepKdaShared& x) {
+  const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
+  const auto dot = [&](const MatrixView& m, int row, const Staged& y) {
+    return LaneSum<kLanes>(m.format == WeightFormat::kBf16 ? DotBf16<kLanes>(m, row, y, sub) : DotF32<kLanes>(m, row, y, sub));
+  };
+  for (int base = 0; base < k.K; base += kStepThreads / kLanes) {
+    const int d = base + lane_row, row = h * k.K + min(d, k.K - 1);
+    const float y = dot(k.f_b, row, f);
+    if (d < k.K && sub == 0) x.g[d] = y;
+  }
+  const float y = dot(k.g_b, h * k.K + slice * kStepSlice + lane_row, g);
+  if (sub == 0) x.gate[lane_row] = y;
+}
+
+// From the arguments to the log decay, the decay and the output gate: one thread a channel.
+__device__ __forceinline__ void ActivateGates(const StepKda& k, int h, float rate, float bias, StepKdaShared& x) {
+#pragma unroll 1
+  for (int d = ThreadId(); d < k.K + kStepSlice; d += kStepThreads) {
+    if (d < k.K) {
+      const float g = rate * Softplus(x.g[d] + (d == ThreadId() ? bias : __ldg(k.dt_bias + h * k.K + d)));
+      x.g[d] = g;
+      x.token.decay[d] = expf(g);
+    } else {
+      x.gate[d - k.K] = Sigmoid(x.gate[d - k.K]);
+    }
+  }
+}
+
+// One warp: q and k to unit length, and q . k.
+__device__ inline void NormalizeHead(int K, StepKdaShared& x) {
+  const int lane = ThreadId() % kWarp;
+  float qq = 0, kk = 0, qk = 0;
+  for (int i = lane; i < K; i += kWarp) {
+    const float q = x.token.q[i], k = x.token.k[i];
+    qq = fmaf(q, q, qq);
+    kk = fmaf(k, k, kk);
+    qk = fmaf(q, k, qk);
+  }
+  const float q_root = sqrtf(LaneSum(qq) + 1e-6f), k_root = sqrtf(LaneSum(kk) + 1e-6f);
+  qk = LaneSum(qk);
+  for (int i = lane; i < K; i += kWarp) {
+    x.token.q[i] /= q_root;
+    x.token.k[i] /= k_root;
+  }
+  if (lane == 0) x.token.qk = qk / q_root / k_root;
+}
+
+__device__ inline void RecordToken(const Step& s, int h, int slice, const StepKdaShared& x) {
+  const StepKda& k = s.l.kda;
+  const int64_t slot = s.p.position % k.ring_tokens * k.H + h;
+  if (ThreadId() < kStepSlice) k.ring_u[slot * k.K + slice * kStepSlice + ThreadId()] = x.token.u[ThreadId()];
+  if (slice != 0) return;
+#pragma unroll 1
+  for (int i = ThreadId(); i < k.K; i += kStepThreads) {
+    k.ring_k[slot * k.K + i] = x.token.k[i];
+    k.ring_g[slot * k.K + i] = x.g[i];
+  }
+}
+
+// What a slice needs that no other block makes in this step: asked for before the barrier.
+template <int kRows>
+struct KdaLoads {
+  KdaTile<kStepSlice, kRows> tile;
+  GateRows rows;
+  ConvItem item;
+  float o_norm, a_log, bias;
+
+  __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
+    tile.Place(k.K, slice);
+    item.Load(k, h, slice, min(ThreadId(), 2 * k.K + kStepSlice - 1));
+    tile.Load(k.state + static_cast<int64_t>(h) * k.K * k.K, k.K);
+    if constexpr (kRows != kMaxRows) rows.Load(k, h, slice);
+    o_norm = __ldg(k.o_norm + slice * kStepSlice + ThreadId() % kStepSlice);
+    a_log = __ldg(k.a_log + h);
+    bias = __ldg(k.dt_bias + h * k.K + min(ThreadId(), k.K - 1));
+  }
+};
+
+// Convolution to gated norm for one slice of one head; the state is read once and written once. What is missing of the
+// norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
+template <WeightFormat F, int kRows>
+__device__ __forceinline__ void KdaSlice(const Step& s, int h, int slice, KdaLoads<kRows>& loads) {
+  const StepKda& k = s.l.kda;
+  StepKdaShared& x = *reinterpret_cast<StepKdaShared*>(s.memory);
+  char* staged = s.memory + AlignUp(sizeof(StepKdaShared), 16);
+  const Staged f = {reinterpret_cast<float*>(staged)}, g = {reinterpret_cast<float*>(staged + StagedFloatBytes(k.rank))};
+  const float* projected = s.p.scratch.projected;
+  const int* at = s.l.inputs.at;
+  const int n_items = 2 * k.K + kStepSlice;
+  const float input = LoadShared(projected + at[loads.item.which] + loads.item.channel);
+  const float beta = LoadShared(projected + at[5] + h);
+  const int padded = (k.rank + kGroup - 1) / kGroup * kGroup;
+#pragma unroll 1
+  for (int i = ThreadId(); i < 2 * padded; i += kStepThreads) {
+    const int j = i < padded ? i : i - padded;
+    (i < padded ? f : g).f[j] = j < k.rank ? LoadShared(projected + at[i < padded ? 3 : 4] + j) : 0.0f;
+  }
+  if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
+#pragma unroll 1
+  for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
+    ConvItem item;
+    item.Load(k, h, slice, i);
+    item.Put(x, slice, item.Result(k, LoadShared(projected + at[item.which] + item.channel)));
+  }
+  if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
+  __syncthreads();
+  if (ThreadId() / kWarp == kStepWarps - 1) NormalizeHead(k.K, x);
+  if constexpr (kRows != kMaxRows) GateHead(k, loads.rows, f, g, x);
+  else GateHeadPlain(k, h, slice, f, g, x);
+  __syncthreads();
+  ActivateGates(k, h, -expf(loads.a_log), loads.bias, x);
+  __syncthreads();
+  const float out = KdaToken(loads.tile, x.token, k.scale);
+  loads.tile.Store(k.state + static_cast<int64_t>(h) * k.K * k.K, k.K);
+  if (ThreadId() < kStepSlice) {  // one warp, one group
+    const int d = slice * kStepSlice + ThreadId();
+    const float squares = LaneSum(out * out), y = out * loads.o_norm * x.gate[ThreadId()];
+    if constexpr (IsQuantized(F)) {
+      QuantizeGroup(reinterpret_cast<char*>(s.p.scratch.mixed_groups) + (h * k.K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
+    } else {
+      s.p.scratch.mixed[h * k.K + d] = y;
+    }
+    if (ThreadId() == 0) s.p.scratch.squares[h * (k.K / kStepSlice) + slice] = squares;
+  }
+  if (k.ring_k != nullptr) RecordToken(s, h, slice, x);
+  __syncthreads();
+}
+
+template <int kRows>
+__device__ __forceinline__ void LoadSlice(const Step& s, int unit, KdaLoads<kRows>& loads) {
+  const int slices = s.l.kda.K / kStepSlice;
+  unit = min(unit, s.l.kda.H * slices - 1);
+  loads.Load(s.l.kda, unit / slices, unit % slices);
+}
+
+// The phase with the barrier in front of it. A slice a block as long as there are blocks.
+template <WeightFormat F, int kRows, typename Barrier>
+__device__ __forceinline__ void KdaPhase(const Step& s, Barrier& barrier) {
+  const int slices = s.l.kda.K / kStepSlice, units = s.l.kda.H * slices;
+  barrier.Arrive();
+#pragma unroll 1
+  for (int unit = BlockId();; unit += GridSize()) {
+    KdaLoads<kRows> loads;
+    LoadSlice(s, unit, loads);
+    if (unit == BlockId()) {
+      PrefetchAhead(s.l.ahead);
+      barrier.Wait();
+    }
+    if (unit >= units) return;
+    KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
+    if (unit + GridSize() >= units) return;
+  }
+}
+
+// The usual head (128 channels, bf16 gates) has its own copy, which keeps all it asked for in registers.
+inline constexpr int kUsualRows = 8;
+__device__ __forceinline__ bool IsUsual(const StepKda& k) { return k.K == kUsualRows * kKeyParts && GateRows::Covers(k); }
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ Barrier KdaPhaseOfAnyShape(const Step& s, Barrier barrier) {
+  KdaPhase<F, kMaxRows>(s, barrier);
+  return barrier;
+}
+
+// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
+__device__ inline void AdvanceTails(const Step& s) {
+  const StepKda& k = s.l.kda;
+  constexpr int kMost = 7;
+  const Share share = ShareOf(3 * k.C);
+#pragma unroll 1
+  for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {
+    float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
+    const float x = LoadShared(s.p.scratch.projected + s.l.inputs.at[c / k.C] + c % k.C);
+    float kept[kMost];
+#pragma unroll
+    for (int j = 1; j < kMost; ++j) kept[j] = j < k.W - 1 ? LoadShared(tail + j) : 0.0f;
+#pragma unroll
+    for (int j = 1; j < kMost; ++j) {
+      if (j < k.W - 1) tail[j - 1] = kept[j];
+    }
+    tail[k.W - 2] = x;
+    if (k.conv_ring != nullptr) {
+      k.conv_ring[(c / k.C * k.ring_tokens + s.p.position % k.ring_tokens) * k.C + c % k.C] = x;
+    }
+  }
+}
+
+// 1 / root of every head into `inverse`: the slices' sums of squares, all asked for at once and added in order.
+__device__ inline void HeadRoots(const Step& s, float* inverse) {
+  const StepKda& k = s.l.kda;
+  const int slices = k.K / kStepSlice;
+  constexpr int kMost = kMaxHeadDim / kStepSlice;
+#pragma unroll 1
+  for (int h = ThreadId(); h < k.H; h += kStepThreads) {
+    float squares[kMost];
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) squares[i] = i < slices ? LoadShared(s.p.scratch.squares + h * slices + i) : 0.0f;
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kMost; ++i) sum += squares[i];
+    inverse[h] = 1.0f / sqrtf(sum / static_cast<float>(k.K) + k.norm_eps);
+  }
+}
+
+// The staged output of the KDA heads, normed: the roots arrive together with what they divide. Ends behind a barrier of the block.
+template <WeightFormat F>
+__device__ __forceinline__ Staged StageHeads(const Step& s) {
+  const StepKda& k = s.l.kda;
+  const Staged y = PlaceForm<F>(s.memory);
+  float* inverse = reinterpret_cast<float*>(s.memory + FormBytes<F>(k.C));
+  HeadRoots(s, inverse);
+  if constexpr (IsQuantized(F)) {
+    CopyGroups(y.q, reinterpret_cast<const char*>(s.p.scratch.mixed_groups), k.C / kGroup);
+    __syncthreads();
+#pragma unroll 1
+    for (int group = ThreadId(); group < k.C / kGroup; group += kStepThreads) {
+      reinterpret_cast<float*>(y.q + group * kStagedGroupBytes)[16] *= inverse[group * kGroup / k.K];
+    }
+  } else {
+    __syncthreads();
+    for (int i = ThreadId(); i < (k.C + kGroup - 1) / kGroup * kGroup; i += kStepThreads) {
+      y.f[i] = i < k.C ? LoadShared(s.p.scratch.mixed + i) * inverse[i / k.K] : 0.0f;
+    }
+  }
+  __syncthreads();
+  return y;
+}
+
+}  // namespace rill::cuda

@@ -1,0 +1,64 @@
+// kernels/cuda/decoder_kernel.cuh — the fused decode step as one kernel, for one format of the big matrices. A kernel a format, because a
+// step that holds the code of all of them is a megabyte and waits for its own instructions.
+#pragma once
+
+#include "kernels/cuda/decoder_walk.cuh"
+
+namespace rill::cuda {
+
+// The phases' view of layer i. The base is opaque: see OpaqueZero().
+__device__ __forceinline__ Step StepOf(char* memory, int i, int& turn) {
+  char* base = memory + OpaqueZero();
+  StepShared& shared = *reinterpret_cast<StepShared*>(base);
+  const StepParams& p = shared.params;
+  const JobMemory job = {reinterpret_cast<float*>(base + p.sums_at), SharedAddress(base) + p.slots_at, SharedAddress(shared.zeros), p.slots};
+  return {p, shared.layer[i % 2], shared, base + AlignUp(sizeof(StepShared), 128), job, turn};
+}
+
+template <WeightFormat F, typename Barrier>
+__global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
+  extern __shared__ __align__(128) char memory[];
+  {
+    StepShared& shared = *reinterpret_cast<StepShared*>(memory);
+    LoadParams(params, &shared.params);
+    LoadLayer(params.layers, &shared.layer[0]);
+    for (int i = ThreadId(); i < kZeroBytes / 4; i += kStepThreads) reinterpret_cast<float*>(shared.zeros)[i] = 0;
+    __syncthreads();
+  }
+  Barrier barrier(params);
+  int turn = 0;
+  {
+    const Step s = StepOf(memory, 0, turn);
+    const InputRows<F> inputs(s);
+    BuildFirst(s, inputs);
+    __syncthreads();
+  }
+#pragma unroll 1
+  for (int i = 0; i < params.n_layers; ++i) {
+    const Step s = StepOf(memory, i, turn);
+    {
+      InputRows<F> inputs(s);  // built already: the phase before ended in a barrier of the block behind it
+      if (i == 0) {
+        inputs.Start(s);
+        Embed(s);
+      } else {
+        barrier.Sync([&] { inputs.Start(s); });
+      }
+      StageNormed<F>(s, inputs.norm, s.l.input_norm);
+      inputs.RunPlain(s);
+      RunPasses<F>(s, inputs);
+    }
+    if (s.l.is_kda) MixKda<F>(s, barrier);
+    else MixMla<F>(s, barrier);
+    const bool more = i + 1 < params.n_layers;
+    const NextLayer after = {more ? params.layers + i + 1 : nullptr, &s.shared.layer[(i + 1) % 2]};
+    if (s.l.is_moe) FeedExperts<F>(s, barrier, after);
+    else FeedDense<F>(s, barrier, after);
+  }
+  const Step s = StepOf(memory, 0, turn);
+  HeadRows<F> head(s);
+  barrier.Sync([&] { head.Start(s); });
+  head.Finish(s);
+}
+
+}  // namespace rill::cuda

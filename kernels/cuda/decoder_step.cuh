@@ -1,0 +1,232 @@
+// kernels/cuda/decoder_step.cuh — what the phases of a fused decode step share. A phase is work that every block takes its own part
+// of; between two phases lies a barrier across the grid. Vectors of the phase before come from the second-level cache
+// (LoadShared), because other multiprocessors wrote them in this same launch.
+#pragma once
+
+#include "kernels/cuda/decoder_layout.h"
+#include "kernels/cuda/tile_job.cuh"
+
+namespace rill::cuda {
+
+inline constexpr int kStepWarps = kStepThreads / kWarp;
+inline constexpr int kMostRecords = 256;  // experts whose addresses are kept in shared memory
+static_assert(kStepThreads == kJobThreads);
+
+// Shared memory that lives through the whole step; the rest of the block's shared memory belongs to the phase.
+struct StepShared {
+  StepParams params;
+  StepLayer layer[2];             // this layer and the next
+  Job job[3];                     // of this phase, of the next one, and of the next pass
+  float scratch[kMaxWarps];
+  int ids[kMaxTopK];
+  float weights[kMaxTopK];
+  const void* record[kMostRecords];  // of this layer's experts
+  const void* chosen[kMaxTopK];
+  float partial[kStepThreads];
+  alignas(16) char zeros[kZeroBytes];
+};
+
+struct Step {
+  const StepParams& p;
+  const StepLayer& l;
+  StepShared& shared;
+  char* memory;                   // of the phase
+  JobMemory job_memory;
+  int& turn;                      // which of the first two jobs is this phase's
+
+  // This warp's place among all warps of the grid, from the last warp of a block down: what few rows there are goes to warps
+  // that have the least to do.
+  __device__ int last_first() const { return (kStepWarps - 1 - ThreadId() / kWarp) * GridSize() + BlockId(); }
+  __device__ int all_warps() const { return GridSize() * kStepWarps; }
+};
+
+// This block's share of n things: [begin, end).
+struct Share {
+  int begin, end;
+};
+__device__ __forceinline__ Share ShareOf(int n) {
+  const int64_t b = BlockId(), g = GridSize();
+  return {static_cast<int>(n * b / g), static_cast<int>(n * (b + 1) / g)};
+}
+
+// Bytes of the one form that weights of format F meet.
+template <WeightFormat F>
+constexpr size_t FormBytes(int64_t K) { return IsQuantized(F) ? StagedQuantBytes(K) : StagedFloatBytes(K); }
+template <WeightFormat F>
+__device__ __forceinline__ Staged PlaceForm(char* to) {
+  Staged x;
+  if constexpr (IsQuantized(F)) x.q = to;
+  else x.f = reinterpret_cast<float*>(to);
+  return x;
+}
+// The same, and float32 for the plain matrices (router, low-rank gates) in any case.
+template <WeightFormat F>
+__device__ __forceinline__ Staged PlaceHidden(char* to, int K) {
+  Staged x;
+  x.f = reinterpret_cast<float*>(to);
+  if constexpr (IsQuantized(F)) x.q = to + StagedFloatBytes(K);
+  return x;
+}
+
+// Where big matrices find the staged hidden vector.
+template <WeightFormat F>
+__device__ __forceinline__ const char* HiddenForm(const Step& s) { return s.memory + (IsQuantized(F) ? StagedFloatBytes(s.p.hidden) : 0); }
+
+// ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
+
+// Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
+__device__ __forceinline__ int PassRows(const Step& s, int matrices, int cols, int ragged = 1) {
+  return max(1, min(s.p.max_units / PartsOf(cols), kMostTiles) / matrices - ragged) * kTileRows;
+}
+
+// A phase's rows: `share`, of which a pass takes `window`; Build(s, job, first, n) makes the job of rows [first, first + n), by one warp;
+// Done(s, job, first, n) uses its sums.
+
+// A warp builds the first pass of the phase that comes (Ahead: of the one after the phase that runs); everyone starts it behind a barrier
+// of the block.
+template <typename Rows>
+__device__ __forceinline__ void BuildPass(const Step& s, const Rows& rows, Job& job, int first) {
+  rows.Build(s, job, first, max(0, min(rows.window, rows.share.end - first)));
+}
+template <typename Rows>
+__device__ __forceinline__ void BuildFirst(const Step& s, const Rows& rows) {
+  if (ThreadId() / kWarp == 0) BuildPass(s, rows, s.shared.job[s.turn], rows.share.begin);
+}
+template <typename Rows>
+__device__ __forceinline__ void BuildAhead(const Step& s, const Rows& rows) {
+  if (ThreadId() / kWarp == kStepWarps - 1) BuildPass(s, rows, s.shared.job[s.turn ^ 1], rows.share.begin);
+}
+template <WeightFormat F>
+__device__ __forceinline__ void StartFirst(const Step& s) { StartJob<F>(s.shared.job[s.turn], s.job_memory); }
+
+// Ends without a barrier behind Done().
+template <WeightFormat F, typename Rows>
+__device__ __forceinline__ void RunPasses(const Step& s, const Rows& rows) {
+  int now = s.turn, spare = 2;
+#pragma unroll 1
+  for (int first = rows.share.begin;;) {
+    const Job& job = s.shared.job[now];
+    RunJob<F>(job, s.job_memory);
+    __syncthreads();
+    const int next = first + rows.window;
+    if (next < rows.share.end && ThreadId() < kWarp) BuildPass(s, rows, s.shared.job[spare], next);
+    rows.Done(s, job, first, min(rows.window, rows.share.end - first));
+    if (next >= rows.share.end) break;
+    first = next;
+    const int last = now;
+    now = spare, spare = last;
+    __syncthreads();
+    StartJob<F>(s.shared.job[now], s.job_memory);
+  }
+  s.turn ^= 1;
+}
+
+// ---- plain rows: the router, the low-rank gates and beta, bf16 or float32, a row a warp ----------------------------------------
+
+// Row `row` of a plain matrix times x, whole, in every lane.
+inline __device__ __noinline__ float PlainDot(const MatrixView& m, int row, const float* x) {
+  const Staged staged = {const_cast<float*>(x)};
+  const int lane = ThreadId() % kWarp;
+  return LaneSum(m.format == WeightFormat::kBf16 ? DotBf16<kWarp>(m, row, staged, lane) : DotF32<kWarp>(m, row, staged, lane));
+}
+
+// ---- the hidden vector -----------------------------------------------------------------------------------------------
+
+// RMSNorm of the residual stream, staged at the start of the phase memory. The norm's weights are asked for before the barrier.
+struct HiddenNorm {
+  static constexpr int kKept = 5;
+  float weight[kKept];
+
+  __device__ __forceinline__ void Load(const float* w, int K) {
+#pragma unroll
+    for (int j = 0; j < kKept; ++j) {
+      const int i = ThreadId() + j * kStepThreads;
+      weight[j] = i < K ? __ldg(w + i) : 0.0f;
+    }
+  }
+};
+
+// Ends behind a barrier of the block. One copy of the code for all phases.
+template <WeightFormat F>
+__device__ __noinline__ void StageNormed(const Step& s, HiddenNorm norm, const float* w) {
+  const float* from = s.p.scratch.x;
+  const int K = s.p.hidden, beyond = ThreadId() + HiddenNorm::kKept * kStepThreads;
+  float* f = reinterpret_cast<float*>(s.memory) + ThreadId();
+  char* groups = s.memory + StagedFloatBytes(K) + ThreadId() / kWarp * kStagedGroupBytes;
+  float kept[HiddenNorm::kKept];
+  float sum = 0;
+#pragma unroll
+  for (int j = 0; j < HiddenNorm::kKept; ++j) kept[j] = ThreadId() + j * kStepThreads < K ? LoadShared(from + ThreadId() + j * kStepThreads) : 0.0f;
+#pragma unroll
+  for (int j = 0; j < HiddenNorm::kKept; ++j) sum = fmaf(kept[j], kept[j], sum);
+#pragma unroll 1
+  for (int i = beyond; i < K; i += kStepThreads) {
+    const float v = LoadShared(from + i);
+    sum = fmaf(v, v, sum);
+  }
+  const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, s.shared.scratch) / static_cast<float>(K) + s.p.norm_eps);
+  const int left = (K + kGroup - 1) / kGroup * kGroup - ThreadId();  // of the padded row, from this thread's first element on
+#pragma unroll
+  for (int j = 0; j < HiddenNorm::kKept; ++j) {
+    if (j * kStepThreads >= left) break;
+    const float value = kept[j] * inverse * norm.weight[j];
+    f[j * kStepThreads] = value;
+    if constexpr (IsQuantized(F)) QuantizeGroup(groups + j * kStepWarps * kStagedGroupBytes, value);
+  }
+#pragma unroll 1
+  for (int j = HiddenNorm::kKept; j * kStepThreads < left; ++j) {
+    const int i = ThreadId() + j * kStepThreads;
+    const float value = i < K ? LoadShared(from + i) * inverse * __ldg(w + i) : 0.0f;
+    f[j * kStepThreads] = value;
+    if constexpr (IsQuantized(F)) QuantizeGroup(groups + j * kStepWarps * kStagedGroupBytes, value);
+  }
+  __syncthreads();
+}
+
+// K floats of device memory at `from`, staged in the form of F. Ends without a barrier.
+template <WeightFormat F>
+__device__ __noinline__ void StageFloats(char* to, const float* from, int K) {
+  constexpr int kAtOnce = 4;
+  const int padded = (K + kGroup - 1) / kGroup * kGroup;
+#pragma unroll 1
+  for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {
+    float values[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) values[j] = first + j * kStepThreads < K ? LoadShared(from + first + j * kStepThreads) : 0.0f;
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * kStepThreads;
+      if (i >= padded) break;
+      if constexpr (IsQuantized(F)) QuantizeGroup(to + i / kGroup * kStagedGroupBytes, values[j]);
+      else reinterpret_cast<float*>(to)[i] = values[j];
+    }
+  }
+}
+
+// The first layer's input is a row of the embedding. Every block writes the whole row, all the same values, and reads what it wrote.
+inline __device__ __noinline__ void Embed(const Step& s) {
+#pragma unroll 1
+  for (int i = ThreadId(); i < s.p.hidden; i += kStepThreads) s.p.scratch.x[i] = WeightAt(s.p.embedding, s.p.token, i);
+  __syncthreads();
+}
+
+// ---- asking ahead ----------------------------------------------------------------------------------------------------
+
+// Asks for bytes ahead of their phase: from DRAM into the second-level cache, while this block waits at the barrier. A warp asks for its
+// share of each piece, a lane a piece.
+__device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
+  const int lane = ThreadId() % kWarp;
+  if (lane >= kMaxAhead) return;
+  const Ahead& a = ahead[lane];
+  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
+  if (first >= a.bytes) return;
+  const int n = static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first));
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.data + first), "r"(n));
+#else
+#pragma unroll 1
+  for (int i = 0; i < n; i += 128) asm volatile("prefetch.global.L2 [%0];" ::"l"(a.data + first + i));
+#endif
+}
+
+}  // namespace rill::cuda

@@ -1,0 +1,307 @@
+// kernels/cuda/tile_job.cuh — many rows of weight matrices times staged rows, shared out among the warps of one block.
+//
+// A job is a list of tiles: up to sixteen rows of one matrix that meet one staged row; all tiles of a job have as many inputs. A row's
+// groups of 32 inputs go in blocks of four, a part is up to four blocks, a unit is one part of one tile and belongs to one warp:
+// lane l has rows l / 4 and l / 4 + 8 of the tile and, of every block, group l % 4. A unit leaves sixteen sums; a row is the sum of
+// its parts in order, so its bits depend on its length alone: not on the grid, the warp or the number of multiprocessors.
+//
+// q4 goes through the integer matrix units. m16n8k32 multiplies 16 rows of 32 codes with 8 columns; here four lanes of a row hold
+// four groups, so one instruction sees eight codes of each, and the columns keep the groups apart: column 2 g + p holds
+// the digits p (high, low) of group g's inputs and zeros elsewhere. Four instructions make 64 group products, exactly the
+// integers that dp4a would make, and every lane ends with the two sums of the group it loaded. High nibbles stay where they are
+// and count sixteenfold.
+//
+// q4 weights come to shared memory by cp.async, `slots` units ahead for each warp, started by StartJob() before the barrier
+// that the activations must wait for. What this costs is instructions: four warps a scheduler hide little, so a unit's addresses
+// are ready in its tile and its offsets are constants. Other formats, and q4 rows whose groups come not in fours, are read
+// where they are needed.
+#pragma once
+
+#include "kernels/cuda/dot.cuh"
+
+namespace rill::cuda {
+
+inline constexpr int kJobThreads = 512;
+inline constexpr int kJobWarps = kJobThreads / kWarp;
+inline constexpr int kTileRows = 16;
+inline constexpr int kBlockGroups = 4;
+inline constexpr int kPartBlocks = 4;
+inline constexpr int kMostTiles = 96;
+inline constexpr int kMostUnits = 1024;
+inline constexpr int kUnitBytes = kTileRows * sizeof(float);
+inline constexpr int kSlotValues = kPartBlocks * kTileRows * kBlockGroups * 16;
+inline constexpr int kSlotBytes = kSlotValues + kPartBlocks * kTileRows * kBlockGroups * 2;
+inline constexpr int kSlotsBytes = kJobWarps * kSlotBytes;  // of one slot for every warp
+inline constexpr int kBlockBytes = kBlockGroups * kStagedGroupBytes;  // of a staged row
+inline constexpr int kZeroBytes = (kPartBlocks - 1) * kBlockBytes + 32;
+
+struct alignas(16) Tile {
+  const char* values;      // of its first row
+  const uint16_t* scales;
+  const char* x;           // the staged row, in the form of the job's format
+  int last;                // its last row, 0 to 15
+  int out;                 // the caller's: where its first row goes
+};
+
+// In shared memory.
+struct Job {
+  int n_tiles, n_units, cols, groups, blocks, parts;
+  unsigned per_part;       // 65536 / parts, rounded up: u / parts is u * per_part >> 16
+  Tile tile[kMostTiles];
+};
+
+// Where a job keeps its sums and its slots.
+struct JobMemory {
+  float* sums;        // [units][16] in shared memory
+  uint32_t slots_at;  // shared-memory address of [slots][warps] slots
+  uint32_t zeros_at;  // shared-memory address of kZeroBytes zeros
+  int slots;          // 1 or 2
+};
+
+constexpr int BlocksOf(int cols) { return (cols + kGroup * kBlockGroups - 1) / (kGroup * kBlockGroups); }
+constexpr int PartsOf(int cols) { return (BlocksOf(cols) + kPartBlocks - 1) / kPartBlocks; }
+constexpr int TilesOf(int rows) { return (rows + kTileRows - 1) / kTileRows; }
+
+// Tile `i` of rows [begin, begin + rows) of m; row `begin` goes to `out`.
+template <WeightFormat F>
+__device__ __forceinline__ Tile TileOf(const MatrixView& m, int begin, int rows, int i, const char* x, int out) {
+  const int cols = static_cast<int>(m.cols), groups = (cols + kGroup - 1) / kGroup;
+  const int row_bytes = F == WeightFormat::kQ4 ? 16 * groups : F == WeightFormat::kQ8 ? 32 * groups : F == WeightFormat::kBf16 ? 2 * cols : 4 * cols;
+  const int64_t first = begin + i * kTileRows;
+  return {static_cast<const char*>(m.values) + first * row_bytes, static_cast<const uint16_t*>(m.scales) + (IsQuantized(F) ? first * groups : 0), x,
+          min(kTileRows, rows - i * kTileRows) - 1, out + i * kTileRows};
+}
+
+// One warp builds the job; tile_at(i) is called by one lane. The caller puts a barrier behind it.
+template <typename TileAt>
+__device__ __forceinline__ void BuildJob(Job& job, int n_tiles, int cols, TileAt tile_at) {
+  if (ThreadId() % kWarp == 0) {
+    const int parts = PartsOf(cols);
+    job.n_tiles = n_tiles, job.n_units = n_tiles * parts;
+    job.cols = cols, job.groups = (cols + kGroup - 1) / kGroup, job.blocks = BlocksOf(cols), job.parts = parts;
+    job.per_part = 65535 / parts + 1;
+  }
+#pragma unroll 1
+  for (int i = ThreadId() % kWarp; i < n_tiles; i += kWarp) job.tile[i] = tile_at(i);
+}
+
+__device__ inline uint32_t SharedAddress(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+__device__ __forceinline__ uint4 ReadShared16(uint32_t at) {
+  uint4 v;
+  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at));
+  return v;
+}
+__device__ __forceinline__ uint2 ReadShared8(uint32_t at) {
+  uint2 v;
+  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(at));
+  return v;
+}
+__device__ __forceinline__ uint16_t ReadShared2(uint32_t at) {
+  uint16_t v;
+  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at));
+  return v;
+}
+__device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
+  asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+__device__ __forceinline__ void CopyAsync8(uint32_t to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+}
+__device__ __forceinline__ void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
+
+// d = a b, and d += a b: 16 rows of unsigned bytes times 8 columns of signed ones.
+__device__ __forceinline__ void MmaBytesFirst(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+               : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(0));
+}
+__device__ __forceinline__ void MmaBytes(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+               : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
+               : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+
+struct Unit {
+  const Tile* tile;
+  int first_block, n_blocks;
+};
+
+__device__ __forceinline__ Unit UnitAt(const Job& job, int u) {
+  const unsigned per_part = job.per_part, blocks = job.blocks;
+  const int tile = static_cast<int>(u * per_part >> 16), part = u - tile * job.parts;
+  const int first = static_cast<int>(blocks * part * per_part >> 16), end = static_cast<int>(blocks * (part + 1) * per_part >> 16);
+  return {job.tile + tile, first, end - first};
+}
+
+// ---- q4 -------------------------------------------------------------------------------------------------------------
+
+// Starts the copy of a unit into this warp's slot. Rows behind the tile's last are the last once more: nobody asks for their sums.
+__device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slot) {
+  const int lane = ThreadId() % kWarp, quarter = lane % 4, last = u.tile->last;
+  const int low = min(lane / 4, last), high = min(lane / 4 + 8, last), n = u.n_blocks;
+  const char* values = u.tile->values + (u.first_block * kBlockGroups + quarter) * 16;
+  const char *from = values + low * groups * 16, *from_high = values + high * groups * 16;
+  const uint32_t to = slot + lane * 16;
+#pragma unroll
+  for (int b = 0; b < kPartBlocks; ++b) {
+    if (b >= n) break;
+    CopyAsync16(to + b * 1024, from + b * 64);
+    CopyAsync16(to + b * 1024 + 512, from_high + b * 64);
+  }
+  if (quarter < n) {  // of the scales a lane brings a block's four
+    const uint16_t* scales = u.tile->scales + (u.first_block + quarter) * kBlockGroups;
+    CopyAsync8(slot + kSlotValues + lane * 8, scales + low * groups);
+    CopyAsync8(slot + kSlotValues + lane * 8 + 256, scales + high * groups);
+  }
+}
+
+__device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
+  const int lane = ThreadId() % kWarp, quarter = lane % 4, n = u.n_blocks;
+  const uint32_t x = SharedAddress(u.tile->x) + (u.first_block * kBlockGroups + quarter) * kStagedGroupBytes;
+  // Of B's columns this lane has one of its own group or zeros.
+  const uint32_t digits = lane / 8 == quarter ? x + lane / 4 % 2 * 32 : zeros;
+  const uint32_t scales = slot + kSlotValues + lane / 4 * 32 + quarter * 2, values = slot + lane * 16;
+  constexpr uint32_t kLow = 0x0f0f0f0fu, kHigh = 0xf0f0f0f0u;
+#pragma unroll
+  for (int b = 0; b < kPartBlocks; ++b) {
+    if (b >= n) break;
+    const uint4 v = ReadShared16(values + b * 1024), w = ReadShared16(values + b * 1024 + 512);
+    const uint4 first = ReadShared16(digits + b * kBlockBytes), second = ReadShared16(digits + b * kBlockBytes + 16);
+    const uint2 tail = ReadShared8(x + b * kBlockBytes + 64);
+    int c[4], d[4];
+    MmaBytesFirst(c, v.x & kLow, w.x & kLow, v.y & kLow, w.y & kLow, first.x, first.y);
+    MmaBytesFirst(d, v.x & kHigh, w.x & kHigh, v.y & kHigh, w.y & kHigh, second.x, second.y);
+    MmaBytes(c, v.z & kLow, w.z & kLow, v.w & kLow, w.w & kLow, first.z, first.w);
+    MmaBytes(d, v.z & kHigh, w.z & kHigh, v.w & kHigh, w.w & kHigh, second.z, second.w);
+    const float scale = __uint_as_float(tail.x) * 0.0625f;
+    const int offset = -128 * static_cast<int>(tail.y);
+    const int low = (c[0] * 16 + d[0]) * 256 + (c[1] * 16 + d[1]) + offset, high = (c[2] * 16 + d[2]) * 256 + (c[3] * 16 + d[3]) + offset;
+    sums[0] = fmaf(HalfToFloat(ReadShared2(scales + b * 8)) * scale, static_cast<float>(low), sums[0]);
+    sums[1] = fmaf(HalfToFloat(ReadShared2(scales + b * 8 + 256)) * scale, static_cast<float>(high), sums[1]);
+  }
+}
+
+// ---- rows read where they are needed ------------------------------------------------------------------------------------
+
+// Group `group` of row `row` of a tile times its staged row.
+template <WeightFormat F>
+__device__ __forceinline__ float GroupDot(const Tile& t, int64_t row, int group, int groups, int cols) {
+  const int64_t at = row * groups + group;
+  if constexpr (F == WeightFormat::kQ4) {
+    return LoadScale(t.scales, at) * Q4Group(LoadWeights(reinterpret_cast<const uint4*>(t.values) + at), ReadGroup({nullptr, const_cast<char*>(t.x)}, group));
+  } else if constexpr (F == WeightFormat::kQ8) {
+    const uint4* values = reinterpret_cast<const uint4*>(t.values) + 2 * at;
+    return LoadScale(t.scales, at) * Q8Group(LoadWeights(values), LoadWeights(values + 1), ReadGroup({nullptr, const_cast<char*>(t.x)}, group));
+  } else {
+    const int first = group * kGroup, n = min(kGroup, cols - first);
+    const float* x = reinterpret_cast<const float*>(t.x) + first;
+    float sum = 0;
+    if constexpr (F == WeightFormat::kBf16) {
+      const Bf16* values = reinterpret_cast<const Bf16*>(t.values) + row * cols + first;
+      if (cols % 8 == 0 && reinterpret_cast<uintptr_t>(t.values) % 16 == 0) {
+#pragma unroll
+        for (int i = 0; i < kGroup; i += 8) {
+          const float4* at_x = reinterpret_cast<const float4*>(x + i);
+          sum += Bf16Pairs(LoadWeights(values + (i < n ? i : 0), i < n), at_x[0], at_x[1]);
+        }
+        return sum;
+      }
+      for (int i = 0; i < n; ++i) sum = fmaf(ToFloat(values[i]), x[i], sum);
+    } else {
+      const float* values = reinterpret_cast<const float*>(t.values) + row * cols + first;
+      for (int i = 0; i < n; ++i) sum = fmaf(__ldg(values + i), x[i], sum);
+    }
+    return sum;
+  }
+}
+
+template <WeightFormat F>
+__device__ __noinline__ float2 TakeRows(const Job& job, int unit) {
+  const Unit u = UnitAt(job, unit);
+  const Tile& t = *u.tile;
+  const int low = min(ThreadId() % kWarp / 4, t.last), high = min(ThreadId() % kWarp / 4 + 8, t.last);
+  float2 sums = {0, 0};
+#pragma unroll 1
+  for (int b = 0; b < u.n_blocks; ++b) {
+    const int group = (u.first_block + b) * kBlockGroups + ThreadId() % 4;
+    if (group >= job.groups) break;
+    sums.x += GroupDot<F>(t, low, group, job.groups, job.cols);
+    sums.y += GroupDot<F>(t, high, group, job.groups, job.cols);
+  }
+  return sums;
+}
+
+// ---- jobs -----------------------------------------------------------------------------------------------------------
+
+// True when the job's weights go by way of the slots.
+template <WeightFormat F>
+__device__ __forceinline__ bool UsesSlots(const Job& job) { return F == WeightFormat::kQ4 && job.groups % kBlockGroups == 0; }
+
+__device__ __forceinline__ uint32_t SlotAt(const JobMemory& memory, int i) {
+  return memory.slots_at + ((i & (memory.slots - 1)) * kJobWarps + ThreadId() / kWarp) * kSlotBytes;
+}
+
+// Asks for this warp's first units. The job was built and a barrier lies behind it; RunJob() follows in the same warp.
+template <WeightFormat F>
+__device__ __noinline__ void StartJob(const Job& job, const JobMemory& memory) {
+  if (!UsesSlots<F>(job)) return;
+#pragma unroll 1
+  for (int i = 0; i < memory.slots; ++i) {
+    const int u = ThreadId() / kWarp + i * kJobWarps;
+    if (u < job.n_units) FillSlot(UnitAt(job, u), job.groups, SlotAt(memory, i));
+    CommitCopies();
+  }
+}
+
+// All units of the job; the staged rows are there. The caller puts a barrier behind it and reads the sums with RowSum().
+template <WeightFormat F>
+__device__ __noinline__ void RunJob(const Job& job, const JobMemory& memory) {
+  const int lane = ThreadId() % kWarp, n_units = job.n_units;
+  const bool slots = UsesSlots<F>(job);
+  int i = 0;
+#pragma unroll 1
+  for (int u = ThreadId() / kWarp; u < n_units; u += kJobWarps, ++i) {
+    float sums[2] = {0, 0};
+    if (slots) {
+      const uint32_t slot = SlotAt(memory, i);
+      if (memory.slots == 2) asm volatile("cp.async.wait_group 1;" ::: "memory");
+      else asm volatile("cp.async.wait_group 0;" ::: "memory");
+      __syncwarp();
+      TakeSlot(UnitAt(job, u), slot, memory.zeros_at, sums);
+      __syncwarp();
+      const int ahead = u + memory.slots * kJobWarps;
+      if (ahead < n_units) FillSlot(UnitAt(job, ahead), job.groups, slot);
+      CommitCopies();
+    } else {
+      const float2 both = TakeRows<F>(job, u);
+      sums[0] = both.x, sums[1] = both.y;
+    }
+    sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
+    if (lane % 4 == 0) {
+      float* to = memory.sums + u * kTileRows + lane / 4;
+      to[0] = sums[0], to[8] = sums[1];
+    }
+  }
+}
+
+// Row `row` of tile `tile`, whole.
+__device__ __forceinline__ float RowSum(const Job& job, const JobMemory& memory, int tile, int row) {
+  const int parts = job.parts;
+  const float* sums = memory.sums + tile * parts * kTileRows + row;
+  float sum = 0;
+#pragma unroll 4
+  for (int i = 0; i < parts; ++i) sum += sums[i * kTileRows];
+  return sum;
+}
+
+// write(out, sum) for every row of the job.
+template <typename Write>
+__device__ __forceinline__ void TileSums(const Job& job, const JobMemory& memory, Write write) {
+#pragma unroll 1
+  for (int i = ThreadId(); i < job.n_tiles * kTileRows; i += kJobThreads) {
+    const int tile = i / kTileRows, row = i % kTileRows;
+    if (row <= job.tile[tile].last) write(job.tile[tile].out + row, RowSum(job, memory, tile, row));
+  }
+}
+
+}  // namespace rill::cuda
