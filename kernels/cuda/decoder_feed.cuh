@@ -33,63 +33,53 @@ struct GluRows {
   }
 };
 
-// The usual choice (up to 256 experts, no groups, sigmoid) with everything in one warp's registers; the bias comes before the barrier.
+// The usual choice (up to 256 experts, no groups, sigmoid) by the whole block: an expert's place is the number of keys not below its
+// own, counted by two threads. Equal keys leave a place empty, and then the choice is made again, slowly.
 struct QuickChoice {
-  static constexpr int kEach = 8;
-  float bias[kEach];
+  static constexpr int kMost = kStepThreads / 2;
+  float bias;
 
   __device__ static bool Covers(const StepMoe& m) {
-    return m.router.rows <= kEach * kWarp && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid;
+    return m.router.rows <= kMost && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid;
   }
   __device__ __forceinline__ void Load(const StepMoe& m) {
-#pragma unroll
-    for (int j = 0; j < kEach; ++j) {
-      const int e = ThreadId() % kWarp + kWarp * j;
-      bias[j] = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
-    }
+    const int e = ThreadId() / 2;
+    bias = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
   }
-  // One whole warp.
-  __device__ __forceinline__ void Choose(const StepMoe& m, const float* logits, int* ids, float* weights) const {
-    const int lane = ThreadId() % kWarp, E = static_cast<int>(m.router.rows);
-    uint32_t key[kEach];
-    float score[kEach];
-#pragma unroll
-    for (int j = 0; j < kEach; ++j) score[j] = lane + kWarp * j < E ? LoadShared(logits + lane + kWarp * j) : 0.0f;
-#pragma unroll
-    for (int j = 0; j < kEach; ++j) key[j] = lane + kWarp * j < E ? OrderedKey(Sigmoid(score[j]) + bias[j]) : 0;
-    // A lane's keys in descending order, equal ones by ascending number; then the heads compete.
-    int place[kEach];
-#pragma unroll
-    for (int j = 0; j < kEach; ++j) place[j] = j;
-#pragma unroll
-    for (int end = kEach - 1; end > 0; --end) {
-#pragma unroll
-      for (int j = 0; j < end; ++j) {
-        const bool swap = key[j + 1] > key[j];
-        const uint32_t larger = swap ? key[j + 1] : key[j], smaller = swap ? key[j] : key[j + 1];
-        const int first = swap ? place[j + 1] : place[j], second = swap ? place[j] : place[j + 1];
-        key[j] = larger, key[j + 1] = smaller, place[j] = first, place[j + 1] = second;
-      }
+  // Ends behind a barrier of the block. False when a place is empty.
+  __device__ __forceinline__ bool Choose(const Step& s) const {
+    const StepMoe& m = s.l.moe;
+    const int e = ThreadId() / 2, half = ThreadId() % 2;
+    uint32_t* keys = reinterpret_cast<uint32_t*>(s.shared.partial);
+    const float score = e < m.router.rows ? Sigmoid(LoadShared(s.p.scratch.logits + e)) : 0.0f;
+    const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0;
+    if (half == 0) keys[e] = key;
+    if (ThreadId() < m.top_k) s.shared.ids[ThreadId()] = -1;
+    __syncthreads();
+    int place = -1;
+    const uint32_t at = SharedAddress(keys) + half * 16;
+#pragma unroll 4
+    for (int j = 0; j < kMost / 8; ++j) {
+      const uint4 other = ReadShared16(at + j * 32);
+      place += (other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key);
     }
-    int won = -1;  // this lane's choice among all
-#pragma unroll 1
-    for (int i = 0; i < m.top_k; ++i) {
-      const uint32_t max = __reduce_max_sync(0xffffffffu, key[0]);
-      const uint32_t mine_id = static_cast<uint32_t>(lane + kWarp * place[0]);
-      const uint32_t id = __reduce_min_sync(0xffffffffu, key[0] == max ? mine_id : 0xffffffffu);
-      if (mine_id == id) {
-#pragma unroll
-        for (int j = 0; j + 1 < kEach; ++j) key[j] = key[j + 1], place[j] = place[j + 1];
-        key[kEach - 1] = 0;
-      }
-      if (lane == i) won = static_cast<int>(id);
+    place += 1 + __shfl_xor_sync(0xffffffffu, place, 1);
+    if (half == 0 && place < m.top_k) {
+      s.shared.ids[place] = e;
+      s.shared.weights[place] = score;
     }
-    const float chosen = won < 0 ? 0.0f : Sigmoid(LoadShared(logits + won));
-    float mine = chosen;
-    if (won >= 0) ids[lane] = won;
-    const float sum = LaneSum(chosen);
-    if (m.renormalize && m.top_k > 1) mine /= sum + 1e-20f;
-    if (lane < m.top_k) weights[lane] = mine * m.scaling;
+    __syncthreads();
+    const int lane = ThreadId() % kWarp;
+    return __all_sync(0xffffffffu, lane >= m.top_k || s.shared.ids[lane] >= 0);
+  }
+  // From scores to weights: the first warp, which alone reads them until the next barrier of the block.
+  __device__ __forceinline__ static void Weigh(const Step& s) {
+    const StepMoe& m = s.l.moe;
+    const int lane = ThreadId() % kWarp;
+    float score = lane < m.top_k ? s.shared.weights[lane] : 0.0f;
+    const float sum = LaneSum(score);
+    if (m.renormalize && m.top_k > 1) score /= sum + 1e-20f;
+    if (lane < m.top_k) s.shared.weights[lane] = score * m.scaling;
   }
 };
 
@@ -123,11 +113,13 @@ inline __device__ __noinline__ void ChooseSlowly(const Step& s, char* memory) {
   }
 }
 
-// Every block makes the same choice for itself: the first warp. Ends without a barrier.
+// Every block makes the same choice for itself. The first warp may use it at once, the others behind a barrier of the block.
 __device__ __forceinline__ void ChooseExperts(const Step& s, const QuickChoice& quick, char* memory) {
-  const StepMoe& m = s.l.moe;
-  if (!QuickChoice::Covers(m)) return ChooseSlowly(s, memory);
-  if (ThreadId() < kWarp) quick.Choose(m, s.p.scratch.logits, s.shared.ids, s.shared.weights);
+  if (!QuickChoice::Covers(s.l.moe) || !quick.Choose(s)) {
+    ChooseSlowly(s, memory);
+  } else if (ThreadId() < kWarp) {
+    QuickChoice::Weigh(s);
+  }
 }
 
 // ---- the chosen experts ----------------------------------------------------------------------------------------------
@@ -189,6 +181,7 @@ template <WeightFormat F>
 struct DownRows {
   int width, shared_width, experts, window;
   Share share;
+  float before;  // of the first pass's first rows, asked for ahead
 
   __device__ __forceinline__ explicit DownRows(const Step& s) {
     const StepMoe& m = s.l.moe;
@@ -213,14 +206,31 @@ struct DownRows {
     for (int base = 0; base < n; base += kStepThreads / kTileRows) {
       const int r = base + ThreadId() / kTileRows;
       float* x = s.p.scratch.x + first + min(r, n - 1);
-      const float before = LoadShared(x);
+      const float old = first == share.begin && base == 0 ? before : LoadShared(x);
       const bool mine = r < n && j < experts;
       const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.job_memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
-      if (j == 0 && r < n) *x = before + sum;
+      if (j == 0 && r < n) *x = old + sum;
     }
   }
-  // Ends behind a barrier of the block.
-  __device__ __forceinline__ void StageActivated(const Step& s) const {
+  // Ends behind a barrier of the block. Everything is asked for before anything is written.
+  __device__ __forceinline__ void StageActivated(const Step& s) {
+    const StepMoe& m = s.l.moe;
+    const float* from = s.p.scratch.activated;
+    before = LoadShared(s.p.scratch.x + min(share.begin + ThreadId() / kTileRows, s.p.hidden - 1));
+    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 2 * kStepThreads) {
+      const float* shared = from + m.top_k * width;
+      const float low = ThreadId() < width ? LoadShared(shared + ThreadId()) : 0.0f;
+      const float high = ThreadId() + kStepThreads < width ? LoadShared(shared + ThreadId() + kStepThreads) : 0.0f;
+      CopyGroups(s.memory, reinterpret_cast<const char*>(s.p.scratch.activated_groups), m.top_k * (width / kGroup));
+      char* to = s.memory + m.top_k * FormBytes<F>(width) + ThreadId() / kWarp * kStagedGroupBytes;
+      if (ThreadId() < width) QuantizeGroup(to, low);
+      if (ThreadId() + kStepThreads < width) QuantizeGroup(to + kStepWarps * kStagedGroupBytes, high);
+      __syncthreads();
+      return;
+    }
+    StageSlowly(s);
+  }
+  __device__ __noinline__ void StageSlowly(const Step& s) const {
     const StepMoe& m = s.l.moe;
     const float* from = s.p.scratch.activated;
     if (TravelsAsGroups<F>(m)) {

@@ -9,6 +9,7 @@ namespace rill::cuda {
 
 struct StepKdaShared {
   KdaShared<kStepSlice> token;
+  float squares[2][kMaxHeadDim / kWarp];  // of q and k, by warp
   float g[kMaxHeadDim];
   float gate[kStepSlice];
 };
@@ -52,7 +53,12 @@ struct ConvItem {
     for (int j = 0; j < k.W - 1; ++j) y = __fadd_rn(y, __fmul_rn(w[j], LoadShared(t + j)));
     return Silu(__fadd_rn(y, __fmul_rn(w[k.W - 1], x)));
   }
+  // A warp's items have one `which`, as K is a multiple of 32.
   __device__ __forceinline__ void Put(StepKdaShared& x, int slice, float y) const {
+    if (which < 2) {
+      const float squares = LaneSum(y * y);
+      if (ThreadId() % kWarp == 0) x.squares[which][d / kWarp] = squares;
+    }
     if (which == 0) x.token.q[d] = y;
     else if (which == 1) x.token.k[d] = y;
     else x.token.v[d - slice * kStepSlice] = y;
@@ -116,7 +122,24 @@ __device__ __forceinline__ void GateHeadPlain(const StepKda& k, int h, int slice
   if (sub == 0) x.gate[lane_row] = y;
 }
 
-// From the arguments to the log decay, the decay and the output gate: one thread a channel.
+// One warp: q . k, as the convolution left them.
+__device__ __forceinline__ void DotHead(int K, StepKdaShared& x) {
+  float qk = 0;
+#pragma unroll 4
+  for (int i = ThreadId() % kWarp; i < K; i += kWarp) qk = fmaf(x.token.q[i], x.token.k[i], qk);
+  qk = LaneSum(qk);
+  if (ThreadId() % kWarp == 0) x.token.qk = qk;
+}
+
+// 1 / length of q (which = 0) or k.
+__device__ __forceinline__ float InverseLength(int K, const StepKdaShared& x, int which) {
+  float sum = 0;
+#pragma unroll 4
+  for (int i = 0; i < K / kWarp; ++i) sum += x.squares[which][i];
+  return rsqrtf(sum + 1e-6f);
+}
+
+// From the arguments to the log decay, the decay and the output gate, and q and k to unit length: one thread a channel.
 __device__ __forceinline__ void ActivateGates(const StepKda& k, int h, float rate, float bias, StepKdaShared& x) {
 #pragma unroll 1
   for (int d = ThreadId(); d < k.K + kStepSlice; d += kStepThreads) {
@@ -124,29 +147,14 @@ __device__ __forceinline__ void ActivateGates(const StepKda& k, int h, float rat
       const float g = rate * Softplus(x.g[d] + (d == ThreadId() ? bias : __ldg(k.dt_bias + h * k.K + d)));
       x.g[d] = g;
       x.token.decay[d] = expf(g);
+      const float q = InverseLength(k.K, x, 0), key = InverseLength(k.K, x, 1);
+      x.token.q[d] *= q;
+      x.token.k[d] *= key;
+      if (d == 0) x.token.qk *= q * key;
     } else {
       x.gate[d - k.K] = Sigmoid(x.gate[d - k.K]);
     }
   }
-}
-
-// One warp: q and k to unit length, and q . k.
-__device__ inline void NormalizeHead(int K, StepKdaShared& x) {
-  const int lane = ThreadId() % kWarp;
-  float qq = 0, kk = 0, qk = 0;
-  for (int i = lane; i < K; i += kWarp) {
-    const float q = x.token.q[i], k = x.token.k[i];
-    qq = fmaf(q, q, qq);
-    kk = fmaf(k, k, kk);
-    qk = fmaf(q, k, qk);
-  }
-  const float q_root = sqrtf(LaneSum(qq) + 1e-6f), k_root = sqrtf(LaneSum(kk) + 1e-6f);
-  qk = LaneSum(qk);
-  for (int i = lane; i < K; i += kWarp) {
-    x.token.q[i] /= q_root;
-    x.token.k[i] /= k_root;
-  }
-  if (lane == 0) x.token.qk = qk / q_root / k_root;
 }
 
 __device__ inline void RecordToken(const Step& s, int h, int slice, const StepKdaShared& x) {
@@ -208,7 +216,7 @@ __device__ __forceinline__ void KdaSlice(const Step& s, int h, int slice, KdaLoa
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
   __syncthreads();
-  if (ThreadId() / kWarp == kStepWarps - 1) NormalizeHead(k.K, x);
+  if (ThreadId() / kWarp == kStepWarps - 1) DotHead(k.K, x);
   if constexpr (kRows != kMaxRows) GateHead(k, loads.rows, f, g, x);
   else GateHeadPlain(k, h, slice, f, g, x);
   __syncthreads();

@@ -46,6 +46,7 @@ __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_const
       }
       StageNormed<F>(s, inputs.norm, s.l.input_norm);
       inputs.RunPlain(s);
+      BuildAhead<OutputRows<F>>(s, s.l.o);  // behind the mixer, which has no job
       RunPasses<F>(s, inputs);
     }
     if (s.l.is_kda) MixKda<F>(s, barrier);

@@ -120,6 +120,7 @@ absl::Status CheckSpec(const DecoderSpec& spec) {
     return absl::InvalidArgumentError(absl::StrCat("fused decode step: ", spec.layers.size(), " layers and ",
                                                    spec.states.size(), " states"));
   }
+  if (spec.vocab > (1 << 22)) return absl::UnimplementedError(absl::StrCat("fused decode step: a vocabulary of ", spec.vocab, ", covered is up to ", 1 << 22));
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     const LayerWeights& w = spec.layers[i];
     if (w.is_kda) RILL_RETURN_IF_ERROR(CheckKda(i, w.kda));

@@ -24,7 +24,7 @@ __device__ __forceinline__ void MlaAbsorb(const Step& s, const MlaTask& a) {
       __syncthreads();
     } else {
       const int h = unit / columns;
-      Absorb<F>(a, q + h * (a.N + a.P), h, unit % columns * kAbsorbColumns, s.p.scratch.absorbed + h * a.R, s.shared.partial);
+      Absorb<F>(a, q + h * (a.N + a.P), h, unit % columns * kAbsorbColumns, s.p.scratch.absorbed, s.shared.partial);
     }
   }
 }
@@ -50,7 +50,7 @@ __device__ __forceinline__ void MlaAttend(const Step& s, const MlaTask& a) {
     float* partial = s.p.scratch.partials + (static_cast<int64_t>(slot) * a.H + h) * PartialFloats(a);
     const float* q = s.p.scratch.projected;
     if (tiles) {
-      AttendTiles(a, s.p.scratch.absorbed, q, h, min(kTileHeads, a.H - h), length, range, partial, PartialFloats(a), s.memory, s.p.stages);
+      AttendTiles(a, s.p.scratch.absorbed, h, min(kTileHeads, a.H - h), length, range, partial, PartialFloats(a), s.memory, s.p.stages);
     } else {
       const int64_t end = range.end * kMlaTile < length ? range.end * kMlaTile : length;
       AttendPlain(a, s.p.scratch.absorbed + h * a.R, q + h * (a.N + a.P) + a.N, range.begin * kMlaTile, end, partial, s.shared.partial);

@@ -22,7 +22,7 @@ struct StepShared {
   float weights[kMaxTopK];
   const void* record[kMostRecords];  // of this layer's experts
   const void* chosen[kMaxTopK];
-  float partial[kStepThreads];
+  alignas(16) float partial[kStepThreads];
   alignas(16) char zeros[kZeroBytes];
 };
 
@@ -44,8 +44,9 @@ struct Step {
 struct Share {
   int begin, end;
 };
+// CheckSpec() keeps n * the number of blocks below 2^32.
 __device__ __forceinline__ Share ShareOf(int n) {
-  const int64_t b = BlockId(), g = GridSize();
+  const unsigned b = BlockId(), g = GridSize();
   return {static_cast<int>(n * b / g), static_cast<int>(n * (b + 1) / g)};
 }
 
@@ -92,9 +93,11 @@ template <typename Rows>
 __device__ __forceinline__ void BuildFirst(const Step& s, const Rows& rows) {
   if (ThreadId() / kWarp == 0) BuildPass(s, rows, s.shared.job[s.turn], rows.share.begin);
 }
-template <typename Rows>
-__device__ __forceinline__ void BuildAhead(const Step& s, const Rows& rows) {
-  if (ThreadId() / kWarp == kStepWarps - 1) BuildPass(s, rows, s.shared.job[s.turn ^ 1], rows.share.begin);
+template <typename Rows, typename... Args>
+__device__ __forceinline__ void BuildAhead(const Step& s, const Args&... args) {
+  if (ThreadId() / kWarp != kStepWarps - 1) return;
+  const Rows rows(s, args...);
+  BuildPass(s, rows, s.shared.job[s.turn ^ 1], rows.share.begin);
 }
 template <WeightFormat F>
 __device__ __forceinline__ void StartFirst(const Step& s) { StartJob<F>(s.shared.job[s.turn], s.job_memory); }

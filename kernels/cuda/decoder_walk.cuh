@@ -118,14 +118,19 @@ struct OutputRows {
   const MatrixView& m;
   Share share;
   int window;
+  float before;  // of the first pass's first rows, asked for ahead
 
   __device__ __forceinline__ OutputRows(const Step& s, const MatrixView& matrix)
       : m(matrix), share(ShareOf(static_cast<int>(m.rows))), window(PassRows(s, 1, static_cast<int>(m.cols))) {}
   __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
     BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, s.memory, first); });
   }
-  __device__ __forceinline__ void Done(const Step& s, const Job& job, int, int) const {
-    TileSums(job, s.job_memory, [&](int at, float y) { s.p.scratch.x[at] = LoadShared(s.p.scratch.x + at) + y; });
+  __device__ __forceinline__ void Ask(const Step& s) { before = LoadShared(s.p.scratch.x + min(share.begin + ThreadId(), s.p.hidden - 1)); }
+  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int) const {
+    TileSums(job, s.job_memory, [&](int at, float y) {
+      const bool asked = first == share.begin && at == share.begin + ThreadId();
+      s.p.scratch.x[at] = (asked ? before : LoadShared(s.p.scratch.x + at)) + y;
+    });
   }
 };
 
@@ -135,11 +140,11 @@ template <WeightFormat F, typename Barrier>
 __device__ __forceinline__ void MixKda(const Step& s, Barrier& barrier) {
   if (IsUsual(s.l.kda)) KdaPhase<F, kUsualRows>(s, barrier);
   else barrier = KdaPhaseOfAnyShape<F>(s, barrier);
-  const OutputRows<F> output(s, s.l.o);
-  BuildFirst(s, output);
+  OutputRows<F> output(s, s.l.o);
   barrier.Sync([&] { StartFirst<F>(s); });
+  output.Ask(s);
   StageHeads<F>(s);
-  BuildAhead(s, GluRows<F>(s));
+  BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, output);
 }
 
@@ -152,12 +157,12 @@ __device__ __forceinline__ void MixMla(const Step& s, Barrier& barrier) {
   MlaAttend(s, a);
   barrier.Sync([] {});
   MlaExpand<F>(s, a);
-  const OutputRows<F> output(s, s.l.o);
-  BuildFirst(s, output);
+  OutputRows<F> output(s, s.l.o);
   barrier.Sync([&] { StartFirst<F>(s); });
+  output.Ask(s);
   StageFloats<F>(s.memory, s.p.scratch.mixed, a.H * a.V);
   __syncthreads();
-  BuildAhead(s, GluRows<F>(s));
+  BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, output);
 }
 
@@ -218,10 +223,10 @@ __device__ __forceinline__ void BeginFeed(const Step& s, HiddenNorm& norm, const
 template <WeightFormat F>
 __device__ __forceinline__ void BuildBehind(const Step& s, const NextLayer& next) {
   if (next.from == nullptr) {
-    BuildAhead(s, HeadRows<F>(s));
+    BuildAhead<HeadRows<F>>(s);
   } else {
     const Step after = {s.p, *next.to, s.shared, s.memory, s.job_memory, s.turn};
-    BuildAhead(after, InputRows<F>(after));
+    BuildAhead<InputRows<F>>(after);
   }
 }
 
@@ -230,8 +235,9 @@ template <WeightFormat F>
 __device__ __noinline__ void FeedShared(const Step& s, const NextLayer& next) {
   __syncthreads();
   StageFloats<F>(s.memory, s.p.scratch.activated + s.l.moe.top_k * s.l.moe.experts.width, static_cast<int>(s.l.glu.width));
-  const OutputRows<F> output(s, s.l.glu.down);
+  OutputRows<F> output(s, s.l.glu.down);
   BuildFirst(s, output);
+  output.Ask(s);
   __syncthreads();
   StartFirst<F>(s);
   BuildBehind<F>(s, next);
@@ -266,10 +272,10 @@ __device__ __forceinline__ void FeedExperts(const Step& s, Barrier& barrier, con
     BuildFirst(s, experts);
     __syncthreads();
     StartFirst<F>(s);
-    BuildAhead(s, DownRows<F>(s));
+    BuildAhead<DownRows<F>>(s);
     RunPasses<F>(s, experts);  // x is still staged
   }
-  const DownRows<F> down(s);
+  DownRows<F> down(s);
   barrier.Sync([&] { StartFirst<F>(s); });
   down.StageActivated(s);
   if (s.l.glu.width > 0 && !SharedIsOneOf(s)) {
@@ -288,12 +294,13 @@ __device__ __forceinline__ void FeedDense(const Step& s, Barrier& barrier, const
     HiddenNorm norm;
     barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
     StageNormed<F>(s, norm, s.l.post_norm);
-    BuildAhead(s, OutputRows<F>(s, s.l.glu.down));
+    BuildAhead<OutputRows<F>>(s, s.l.glu.down);
     RunPasses<F>(s, glu);
     NextLayer::Finish();
   }
-  const OutputRows<F> output(s, s.l.glu.down);
+  OutputRows<F> output(s, s.l.glu.down);
   barrier.Sync([&] { StartFirst<F>(s); });
+  output.Ask(s);
   StageFloats<F>(s.memory, s.p.scratch.activated, static_cast<int>(s.l.glu.width));
   __syncthreads();
   BuildBehind<F>(s, next);

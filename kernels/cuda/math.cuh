@@ -50,17 +50,23 @@ __device__ inline float LaneSum(float x) {
 
 // The sum over the block, the same bits in every thread: lanes as a tree, warps in ascending order. `scratch` holds
 // kMaxWarps floats; it may be used again after the next barrier.
-__device__ inline float BlockSum(float x, float* scratch, int n_warps) {
+__device__ inline float BlockSum(float x, float* scratch) {
   x = LaneSum(x);
   if (ThreadId() % kWarp == 0) scratch[ThreadId() / kWarp] = x;
   __syncthreads();
   float sum = 0;
+  const int n_warps = blockDim.x / kWarp;
   for (int i = 0; i < n_warps; ++i) sum += scratch[i];
   return sum;
 }
-__device__ inline float BlockSum(float x, float* scratch) { return BlockSum(x, scratch, blockDim.x / kWarp); }
+// The same for n_warps, a power of two: the warps as a tree as well.
 template <int n_warps>
-__device__ __forceinline__ float BlockSum(float x, float* scratch) { return BlockSum(x, scratch, n_warps); }
+__device__ __forceinline__ float BlockSum(float x, float* scratch) {
+  x = LaneSum(x);
+  if (ThreadId() % kWarp == 0) scratch[ThreadId() / kWarp] = x;
+  __syncthreads();
+  return LaneSum<n_warps>(scratch[ThreadId() % n_warps]);
+}
 
 // Sixteen bytes of weights, zeros unless `wanted`: read once a token, so they must not push activations out of the first-level
 // cache. The zeros matter: a register that is written only under a condition counts as live all the way round an

@@ -21,7 +21,7 @@ template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kThreads];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + row * a.R, shared);
+  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
 }
 
 // Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
@@ -53,7 +53,7 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
   const MlaTask& a = x.task;
   const int64_t t = blockIdx.z, length = x.length + t;
   const int first = blockIdx.y * kTileHeads;
-  AttendTiles(a, x.absorbed + t * a.H * a.R, x.q + t * a.H * (a.N + a.P), first, min(kTileHeads, a.H - first), length,
+  AttendTiles(a, x.absorbed + t * a.H * a.R, first, min(kTileHeads, a.H - first), length,
               SlotTiles(length, blockIdx.x, gridDim.x), PartialOf(x, t, first), PartialFloats(a), shared, x.stages);
 }
 

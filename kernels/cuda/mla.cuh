@@ -44,7 +44,15 @@ __device__ inline float CacheValue(const MlaTask& a, const char* row, int i) {
   return __uint_as_float(uint32_t{bits} << 16);
 }
 
-// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts.
+// The shape of the matrix units' tiles (mla_tile.cuh): the 48B model's, with a bf16 cache.
+inline constexpr int kTileLatent = 512;
+inline constexpr int kTileRow = 576;
+__host__ __device__ inline bool FitsTile(const MlaTask& a) {
+  return a.cache.dtype == DType::kBf16 && a.R == kTileLatent && a.P == kTileRow - kTileLatent;
+}
+
+// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
+// token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q.
 // `shared` holds blockDim floats.
 template <WeightFormat F>
 __device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
@@ -54,14 +62,18 @@ __device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int
   float sum = 0;
   if (c < a.R) {
     ColumnWalk<F> column_of(a.kv_b, first + part, c, parts);
-#pragma unroll 8
+#pragma unroll 16
     for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
   }
   shared[ThreadId()] = sum;
   __syncthreads();
   if (ThreadId() < kAbsorbColumns && c < a.R) {
     for (int i = 1; i < parts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
-    absorbed[c] = sum;
+    if (FitsTile(a)) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
+    else absorbed[h * a.R + c] = sum;
+  }
+  if (FitsTile(a) && column == 0 && ThreadId() < a.P) {
+    reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + ThreadId()] = ToBf16(LoadShared(q + a.N + ThreadId()));
   }
   __syncthreads();
 }

@@ -16,8 +16,6 @@ namespace rill::cuda {
 
 inline constexpr int kTileThreads = 512;
 inline constexpr int kTileHeads = 32;
-inline constexpr int kTileLatent = 512;
-inline constexpr int kTileRow = 576;
 inline constexpr int kTileStride = 584;   // bf16; 73 x 16 bytes: eight rows of a matrix fall into different banks
 inline constexpr int kScoreStride = kMlaTile + 4;   // floats
 inline constexpr int kWeightStride = kMlaTile + 8;  // bf16
@@ -36,10 +34,6 @@ struct TileShared {
 
 constexpr size_t kTileStageBytes = size_t{kMlaTile} * kTileStride * 2;
 constexpr size_t TileSharedBytes(int stages) { return AlignUp(sizeof(TileShared), 128) + stages * kTileStageBytes; }
-
-__host__ __device__ inline bool FitsTile(const MlaTask& a) {
-  return a.cache.dtype == DType::kBf16 && a.R == kTileLatent && a.P == kTileRow - kTileLatent;
-}
 
 __device__ inline void LoadMatrix(uint32_t address, uint32_t (&r)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -71,17 +65,15 @@ inline __device__ __noinline__ void FetchTile(const MlaTask& a, int64_t first, i
   asm volatile("cp.async.commit_group;" ::: "memory");
 }
 
-// Queries of heads [first, first + n): q~ (absorbed, [H, R]) and the rope part of q, as bf16; heads past n are zero.
-__device__ inline void StageQueries(const MlaTask& a, const float* absorbed, const float* q, int first, int n, TileShared& x) {
-#pragma unroll 12
-  for (int i = ThreadId(); i < kTileHeads * kTileRow; i += kTileThreads) {
-    const int h = i / kTileRow, d = i % kTileRow;
-    float value = 0;
-    if (h < n) {
-      value = d < kTileLatent ? LoadShared(absorbed + (first + h) * int64_t{kTileLatent} + d)
-                              : LoadShared(q + (first + h) * int64_t{a.N + a.P} + a.N + d - kTileLatent);
-    }
-    x.q[h][d] = ToBf16(value);
+// Starts the copy of the queries of heads [first, first + n), as Absorb() left them; heads past n are zero. The next commit takes it along.
+__device__ __forceinline__ void FetchQueries(const Bf16* queries, int first, int n, TileShared& x) {
+  constexpr int kChunks = kTileRow / 8;
+#pragma unroll 1
+  for (int i = ThreadId(); i < kTileHeads * kChunks; i += kTileThreads) {
+    const int h = i / kChunks, chunk = i % kChunks;
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
+                 :: "r"(SharedAddress(&x.q[h][chunk * 8])), "l"(queries + (h < n ? first + h : first) * kTileRow + chunk * 8), "r"(h < n ? 16 : 0)
+                 : "memory");
   }
 }
 
@@ -178,17 +170,19 @@ __device__ inline void TileAccumulate(const Bf16* stage, const TileShared& x, fl
 
 // Tiles [range) of a cache of `length` rows for heads [first, first + n) into partial[h] (`stride` floats apart).
 // kTileThreads threads; `shared` is 128-byte aligned and holds TileSharedBytes(stages), stages 1 or 2.
-inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* absorbed, const float* q, int first, int n, int64_t length,
+inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* queries, int first, int n, int64_t length,
                                    TileRange range, float* partial, int64_t stride, char* shared, int stages) {
   TileShared& x = *reinterpret_cast<TileShared*>(shared);
   Bf16* stage[2];
   stage[0] = reinterpret_cast<Bf16*>(shared + AlignUp(sizeof(TileShared), 128));
   stage[1] = stages == 2 ? stage[0] + kMlaTile * kTileStride : stage[0];
+  FetchQueries(reinterpret_cast<const Bf16*>(queries), first, n, x);
   FetchTile(a, range.begin * kMlaTile, length, stage[0]);
-  StageQueries(a, absorbed, q, first, n, x);
+  asm volatile("cp.async.wait_group 0;" ::: "memory");
   __syncthreads();
-  TileQueries queries;
-  queries.Load(x);
+  TileQueries mine;
+  mine.Load(x);
+  __syncthreads();  // the scores lie over the queries
   float acc[2][4][4] = {};
   float max = -INFINITY, total = 0;
   const float scale = a.scale * kLog2E;
@@ -202,7 +196,7 @@ inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* a
       asm volatile("cp.async.wait_group 0;" ::: "memory");
     }
     __syncthreads();
-    TileScores(stage[i], queries, x);
+    TileScores(stage[i], mine, x);
     __syncthreads();
     const int64_t left = length - tile * kMlaTile;
     TileSoftmax(scale, left < kMlaTile ? static_cast<int>(left) : kMlaTile, x, max, total);
@@ -220,9 +214,7 @@ inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* a
       if (h >= n) continue;
 #pragma unroll
       for (int c = 0; c < 4; ++c) {
-        float* to = partial + h * stride + warp * 32 + c * 8 + lane % 4 * 2;
-        to[0] = acc[m][c][2 * half];
-        to[1] = acc[m][c][2 * half + 1];
+        *reinterpret_cast<float2*>(partial + h * stride + warp * 32 + c * 8 + lane % 4 * 2) = make_float2(acc[m][c][2 * half], acc[m][c][2 * half + 1]);
       }
     }
   }

@@ -72,9 +72,10 @@ __device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
     cuda::KdaPhase<kFormat, cuda::kUsualRows>(s, barrier);
   }
   if (part == Part::kOutput) {
-    const cuda::OutputRows<kFormat> output(s, s.l.o);
+    cuda::OutputRows<kFormat> output(s, s.l.o);
     cuda::BuildFirst(s, output);
     barrier.Sync([&] { cuda::StartFirst<kFormat>(s); });
+    output.Ask(s);
     cuda::StageHeads<kFormat>(s);
     cuda::RunPasses<kFormat>(s, output);
   }
