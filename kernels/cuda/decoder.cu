@@ -96,12 +96,14 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, kBarrierBytes));
   std::vector<StepLayer> layers;
-  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kStepWarps));
+  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kStepWarps, params->max_units));
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());
   params->hidden = static_cast<int>(spec.hidden), params->vocab = static_cast<int>(spec.vocab);
   params->norm_eps = spec.norm_eps;
+  params->head_window = PassRows(params->max_units, 1, spec.hidden, 1);
+  params->per_block = (uint64_t{1} << 40) / static_cast<uint64_t>(device.sm_count()) + 1;
   params->embedding = spec.embedding, params->lm_head = spec.lm_head;
   params->final_norm = spec.final_norm.f32(), params->logits = spec.logits.f32();
   params->scratch = PlaceScratch(MeasureScratch(spec), base + kBarrierBytes + LayersBytes(spec));

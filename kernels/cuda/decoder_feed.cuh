@@ -16,12 +16,12 @@ struct GluRows {
 
   // Shared experts write behind the chosen ones' activations.
   __device__ __forceinline__ explicit GluRows(const Step& s)
-      : share(ShareOf(static_cast<int>(s.l.glu.width))),
-        window(PassRows(s, 2, s.p.hidden)),
+      : share(ShareOf(s.p, static_cast<int>(s.l.glu.width))),
+        window(s.l.window.glu),
         out(s.p.scratch.activated + (s.l.is_moe ? s.l.moe.top_k * s.l.moe.experts.width : 0)) {}
   // Tiles 2 i and 2 i + 1 are gate and up of the same rows.
   __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
-    const char* x = HiddenForm<F>(s);
+    const uint32_t x = HiddenForm<F>(s);
     BuildJob(job, 2 * TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(i % 2 == 0 ? s.l.glu.gate : s.l.glu.up, first, n, i / 2, x, 0); });
   }
   __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
@@ -60,7 +60,7 @@ struct QuickChoice {
     const uint32_t at = SharedAddress(keys) + half * 16;
 #pragma unroll 4
     for (int j = 0; j < kMost / 8; ++j) {
-      const uint4 other = ReadShared16(at + j * 32);
+      const uint4 other = SharedAt<const uint4>(at + j * 32);
       place += (other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key);
     }
     place += 1 + __shfl_xor_sync(0xffffffffu, place, 1);
@@ -141,19 +141,18 @@ __device__ __forceinline__ MatrixView ChosenMatrix(const Step& s, int j, ExpertP
 // phase also brings into integer form.
 template <WeightFormat F>
 struct ExpertRows {
-  static constexpr int kTaskTiles = 4;
   int width, each, window;  // tasks an expert, tasks a pass
   Share share;
 
   __device__ __forceinline__ explicit ExpertRows(const Step& s) {
     const StepMoe& m = s.l.moe;
     width = static_cast<int>(m.experts.width), each = (width + kGroup - 1) / kGroup;
-    share = ShareOf(m.top_k * each);
-    window = max(1, min(s.p.max_units / PartsOf(s.p.hidden), kMostTiles) / kTaskTiles);
+    share = ShareOf(s.p, m.top_k * each);
+    window = s.l.window.experts;
   }
   // A task's tiles: gate, gate, up, up.
   __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
-    const char* x = HiddenForm<F>(s);
+    const uint32_t x = HiddenForm<F>(s);
     BuildJob(job, kTaskTiles * n, s.p.hidden, [&](int i) {
       const int task = first + i / kTaskTiles, j = task / each, begin = (task - j * each) * kGroup + i % 2 * kTileRows;
       const MatrixView m = ChosenMatrix(s, j, i % kTaskTiles < 2 ? ExpertPart::kGate : ExpertPart::kUp);
@@ -187,15 +186,15 @@ struct DownRows {
     const StepMoe& m = s.l.moe;
     width = static_cast<int>(m.experts.width), shared_width = static_cast<int>(s.l.glu.width);
     experts = m.top_k + SharedIsOneOf(s);
-    share = ShareOf(s.p.hidden);
-    window = PassRows(s, experts, width);
+    share = ShareOf(s.p, s.p.hidden);
+    window = s.l.window.down;
   }
   // Tile i is rows 16 (i / experts) .. of answer i % experts.
   __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
     BuildJob(job, TilesOf(n) * experts, width, [&](int i) {
       const int j = i % experts;
       const MatrixView m = j < s.l.moe.top_k ? ChosenMatrix(s, j, ExpertPart::kDown) : s.l.glu.down;
-      return TileOf<F>(m, first, n, i / experts, s.memory + j * FormBytes<F>(width), 0);
+      return TileOf<F>(m, first, n, i / experts, SharedAddress(s.memory) + j * static_cast<uint32_t>(FormBytes<F>(width)), 0);
     });
   }
   // Sixteen lanes a row: one an answer, added as a tree.
@@ -238,9 +237,9 @@ struct DownRows {
       CopyGroups(s.memory, reinterpret_cast<const char*>(s.p.scratch.activated_groups), m.top_k * (width / kGroup));
     } else {
 #pragma unroll 1
-      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(s.memory + j * FormBytes<F>(width), from + j * width, width);
+      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(SharedAddress(s.memory) + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width);
     }
-    if (SharedIsOneOf(s)) StageFloats<F>(s.memory + m.top_k * FormBytes<F>(width), from + m.top_k * width, shared_width);
+    if (SharedIsOneOf(s)) StageFloats<F>(SharedAddress(s.memory) + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width);
     __syncthreads();
   }
 };

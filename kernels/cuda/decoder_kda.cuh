@@ -278,7 +278,7 @@ __device__ __noinline__ Barrier KdaPhaseOfAnyShape(const Step& s, Barrier barrie
 __device__ inline void AdvanceTails(const Step& s) {
   const StepKda& k = s.l.kda;
   constexpr int kMost = 7;
-  const Share share = ShareOf(3 * k.C);
+  const Share share = ShareOf(s.p, 3 * k.C);
 #pragma unroll 1
   for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);

@@ -7,19 +7,18 @@
 namespace rill::cuda {
 
 // The phases' view of layer i. The base is opaque: see OpaqueZero().
-__device__ __forceinline__ Step StepOf(char* memory, int i, int& turn) {
-  char* base = memory + OpaqueZero();
+__device__ __forceinline__ Step StepOf(int i, int& turn) {
+  char* base = block_memory + OpaqueZero();
   StepShared& shared = *reinterpret_cast<StepShared*>(base);
   const StepParams& p = shared.params;
-  const JobMemory job = {reinterpret_cast<float*>(base + p.sums_at), SharedAddress(base) + p.slots_at, SharedAddress(shared.zeros), p.slots};
-  return {p, shared.layer[i % 2], shared, base + AlignUp(sizeof(StepShared), 128), job, turn};
+  const JobMemory job = {SharedAddress(base) + p.sums_at, SharedAddress(base) + p.slots_at, SharedAddress(shared.zeros), p.slots};
+  return {p, shared.layer[i % 2], shared, base + kPhaseAt, job, turn};
 }
 
 template <WeightFormat F, typename Barrier>
 __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
-  extern __shared__ __align__(128) char memory[];
   {
-    StepShared& shared = *reinterpret_cast<StepShared*>(memory);
+    StepShared& shared = *reinterpret_cast<StepShared*>(block_memory);
     LoadParams(params, &shared.params);
     LoadLayer(params.layers, &shared.layer[0]);
     for (int i = ThreadId(); i < kZeroBytes / 4; i += kStepThreads) reinterpret_cast<float*>(shared.zeros)[i] = 0;
@@ -28,14 +27,14 @@ __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_const
   Barrier barrier(params);
   int turn = 0;
   {
-    const Step s = StepOf(memory, 0, turn);
+    const Step s = StepOf(0, turn);
     const InputRows<F> inputs(s);
     BuildFirst(s, inputs);
     __syncthreads();
   }
 #pragma unroll 1
   for (int i = 0; i < params.n_layers; ++i) {
-    const Step s = StepOf(memory, i, turn);
+    const Step s = StepOf(i, turn);
     {
       InputRows<F> inputs(s);  // built already: the phase before ended in a barrier of the block behind it
       if (i == 0) {
@@ -44,9 +43,9 @@ __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_const
       } else {
         barrier.Sync([&] { inputs.Start(s); });
       }
-      StageNormed<F>(s, inputs.norm, s.l.input_norm);
+      StageNormed<F>(inputs.norm, s.l.input_norm);
       inputs.RunPlain(s);
-      BuildAhead<OutputRows<F>>(s, s.l.o);  // behind the mixer, which has no job
+      BuildAhead<OutputRows<F>>(s, s.l.o, s.l.window.output);  // behind the mixer, which has no job
       RunPasses<F>(s, inputs);
     }
     if (s.l.is_kda) MixKda<F>(s, barrier);
@@ -56,7 +55,7 @@ __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_const
     if (s.l.is_moe) FeedExperts<F>(s, barrier, after);
     else FeedDense<F>(s, barrier, after);
   }
-  const Step s = StepOf(memory, 0, turn);
+  const Step s = StepOf(0, turn);
   HeadRows<F> head(s);
   barrier.Sync([&] { head.Start(s); });
   head.Finish(s);

@@ -178,7 +178,12 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
   return scratch;
 }
 
-StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int warps) {
+int PassRows(int max_units, int matrices, int64_t cols, int ragged) {
+  const int tiles = std::min(max_units / PartsOf(static_cast<int>(cols)), kMostTiles) / matrices - ragged;
+  return std::max(1, tiles) * kTileRows;
+}
+
+StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int warps, int max_units) {
   StepLayer l = {};
   l.is_kda = w.is_kda, l.is_moe = w.is_moe;
   l.input_norm = w.input_norm.f32(), l.post_norm = w.post_norm.f32();
@@ -197,6 +202,16 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
     l.moe = {m.activation, m.top_k, m.n_groups, m.topk_groups, m.renormalize, m.scaling, m.router, m.router_bias.f32(), m.experts,
              OffsetsOf(m.experts)};
   }
+  const int64_t hidden = w.is_kda ? w.kda.q.cols : w.mla.q.cols;
+  l.window.inputs = PassRows(max_units, 1, hidden, kMaxInputs);
+  l.window.output = PassRows(max_units, 1, l.o.cols, 1);
+  l.window.glu = PassRows(max_units, 2, hidden, 1);
+  l.window.experts = std::max(1, std::min(max_units / PartsOf(static_cast<int>(hidden)), kMostTiles) / kTaskTiles);
+  if (w.is_moe) {
+    l.window.down = PassRows(max_units, w.moe.top_k + (w.moe.shared.width == w.moe.experts.width), w.moe.experts.width, 1);
+    if (w.moe.shared.width > 0) l.window.down = std::min(l.window.down, PassRows(max_units, 1, w.moe.shared.width, 1));
+  }
+  else l.window.down = PassRows(max_units, 1, w.dense.width, 1);
   int n = 0;
   for (const MatrixView* m : {&l.o, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.moe.router}) {
     if (m->values == nullptr) continue;

@@ -13,6 +13,7 @@ namespace rill::cuda {
 
 inline constexpr int kStepThreads = 512;     // 128 registers a thread, one block a multiprocessor
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
+inline constexpr int kStepWarps = kStepThreads / 32;
 inline constexpr int kMaxSlots = 160;        // partials of the attention: blocks that share the context
 inline constexpr int kMaxInputs = 6;
 inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
@@ -73,8 +74,14 @@ struct StepInputs {
   RILL_HOST_DEVICE int big_rows() const { return end[count - 1]; }
 };
 
+// Rows (of experts: tasks) that a pass takes.
+struct PassWindows {
+  int inputs, output, glu, experts, down;
+};
+
 struct alignas(16) StepLayer {
   bool is_kda, is_moe;
+  PassWindows window;
   const float *input_norm, *post_norm;
   StepInputs inputs;
   MatrixView o;
@@ -113,6 +120,8 @@ struct StepParams {
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many a warp has, and where in shared memory they begin
   int max_units, sums_at;    // units a job may have, and where its sums lie
+  int head_window;           // rows a pass takes
+  uint64_t per_block;        // 2^40 / blocks of the grid, rounded up: n / blocks is n * per_block >> 40
   int32_t token;
   int64_t position;
   long long* trace;          // the bench's: where its barrier notes the time
@@ -130,8 +139,10 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// `warps` is what share the asking ahead.
-StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int warps);
+// `warps` share the asking ahead; a job may have `max_units`.
+StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int warps, int max_units);
+// Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
+int PassRows(int max_units, int matrices, int64_t cols, int ragged);
 int CountBarriers(const DecoderSpec& spec);
 
 // Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (token, position and

@@ -8,7 +8,6 @@
 
 namespace rill::cuda {
 
-inline constexpr int kStepWarps = kStepThreads / kWarp;
 inline constexpr int kMostRecords = 256;  // experts whose addresses are kept in shared memory
 static_assert(kStepThreads == kJobThreads);
 
@@ -25,6 +24,8 @@ struct StepShared {
   alignas(16) float partial[kStepThreads];
   alignas(16) char zeros[kZeroBytes];
 };
+
+constexpr size_t kPhaseAt = AlignUp(sizeof(StepShared), 128);  // the phase's memory, behind it
 
 struct Step {
   const StepParams& p;
@@ -44,10 +45,10 @@ struct Step {
 struct Share {
   int begin, end;
 };
-// CheckSpec() keeps n * the number of blocks below 2^32.
-__device__ __forceinline__ Share ShareOf(int n) {
-  const unsigned b = BlockId(), g = GridSize();
-  return {static_cast<int>(n * b / g), static_cast<int>(n * (b + 1) / g)};
+// CheckSpec() keeps n * blocks^2 below 2^40.
+__device__ __forceinline__ Share ShareOf(const StepParams& p, int n) {
+  const uint64_t first = static_cast<uint64_t>(n) * BlockId();
+  return {static_cast<int>(first * p.per_block >> 40), static_cast<int>((first + n) * p.per_block >> 40)};
 }
 
 // Bytes of the one form that weights of format F meet.
@@ -60,25 +61,12 @@ __device__ __forceinline__ Staged PlaceForm(char* to) {
   else x.f = reinterpret_cast<float*>(to);
   return x;
 }
-// The same, and float32 for the plain matrices (router, low-rank gates) in any case.
-template <WeightFormat F>
-__device__ __forceinline__ Staged PlaceHidden(char* to, int K) {
-  Staged x;
-  x.f = reinterpret_cast<float*>(to);
-  if constexpr (IsQuantized(F)) x.q = to + StagedFloatBytes(K);
-  return x;
-}
-
+// The hidden vector is staged in float32 for the plain matrices (router, low-rank gates) in any case, and behind it for q8 and q4.
 // Where big matrices find the staged hidden vector.
 template <WeightFormat F>
-__device__ __forceinline__ const char* HiddenForm(const Step& s) { return s.memory + (IsQuantized(F) ? StagedFloatBytes(s.p.hidden) : 0); }
+__device__ __forceinline__ uint32_t HiddenForm(const Step& s) { return SharedAddress(s.memory) + (IsQuantized(F) ? StagedFloatBytes(s.p.hidden) : 0); }
 
 // ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
-
-// Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
-__device__ __forceinline__ int PassRows(const Step& s, int matrices, int cols, int ragged = 1) {
-  return max(1, min(s.p.max_units / PartsOf(cols), kMostTiles) / matrices - ragged) * kTileRows;
-}
 
 // A phase's rows: `share`, of which a pass takes `window`; Build(s, job, first, n) makes the job of rows [first, first + n), by one warp;
 // Done(s, job, first, n) uses its sums.
@@ -100,35 +88,58 @@ __device__ __forceinline__ void BuildAhead(const Step& s, const Args&... args) {
   BuildPass(s, rows, s.shared.job[s.turn ^ 1], rows.share.begin);
 }
 template <WeightFormat F>
-__device__ __forceinline__ void StartFirst(const Step& s) { StartJob<F>(s.shared.job[s.turn], s.job_memory); }
+__device__ __forceinline__ void StartFirst(const Step& s) { StartJob<F>(SharedAddress(&s.shared.job[s.turn]), s.job_memory); }
+
+// The passes from row `first` on: few have them, so they stand apart.
+template <WeightFormat F, typename Rows>
+__device__ __noinline__ void RunMorePasses(const Step& s, const Rows& rows, int first) {
+  int now = s.turn, spare = 2;
+#pragma unroll 1
+  for (; first < rows.share.end; first += rows.window) {
+    __syncthreads();
+    if (ThreadId() < kWarp) BuildPass(s, rows, s.shared.job[spare], first);
+    __syncthreads();
+    const int last = now;
+    now = spare, spare = last;
+    const Job& job = s.shared.job[now];
+    StartJob<F>(SharedAddress(&job), s.job_memory);
+    RunJob<F>(SharedAddress(&job), s.job_memory);
+    __syncthreads();
+    rows.Done(s, job, first, min(rows.window, rows.share.end - first));
+  }
+}
 
 // Ends without a barrier behind Done().
 template <WeightFormat F, typename Rows>
 __device__ __forceinline__ void RunPasses(const Step& s, const Rows& rows) {
-  int now = s.turn, spare = 2;
-#pragma unroll 1
-  for (int first = rows.share.begin;;) {
-    const Job& job = s.shared.job[now];
-    RunJob<F>(job, s.job_memory);
-    __syncthreads();
-    const int next = first + rows.window;
-    if (next < rows.share.end && ThreadId() < kWarp) BuildPass(s, rows, s.shared.job[spare], next);
-    rows.Done(s, job, first, min(rows.window, rows.share.end - first));
-    if (next >= rows.share.end) break;
-    first = next;
-    const int last = now;
-    now = spare, spare = last;
-    __syncthreads();
-    StartJob<F>(s.shared.job[now], s.job_memory);
-  }
+  const Job& job = s.shared.job[s.turn];
+  RunJob<F>(SharedAddress(&job), s.job_memory);
+  __syncthreads();
+  const int first = rows.share.begin, n = rows.share.end - first;
+  rows.Done(s, job, first, min(rows.window, n));
+  if (rows.window < n) RunMorePasses<F>(s, rows, first + rows.window);
   s.turn ^= 1;
+}
+
+// Writes the sums of a job's rows to `to` + their places, or adds them to what is there. `before` is what was there for this thread's first row.
+inline __device__ __noinline__ void WriteSums(uint32_t job_at, JobMemory memory, float* to, bool add, float before) {
+  const Job& job = SharedAt<const Job>(job_at);
+  const int n = job.n_tiles * kTileRows;
+#pragma unroll 1
+  for (int i = ThreadId(); i < n; i += kStepThreads) {
+    const int tile = i / kTileRows, row = i % kTileRows;
+    if (row > job.tile[tile].last) continue;
+    float* at = to + job.tile[tile].out + row;
+    const float sum = RowSum(job, memory, tile, row);
+    *at = !add ? sum : (i == ThreadId() ? before : LoadShared(at)) + sum;
+  }
 }
 
 // ---- plain rows: the router, the low-rank gates and beta, bf16 or float32, a row a warp ----------------------------------------
 
 // Row `row` of a plain matrix times x, whole, in every lane.
-inline __device__ __noinline__ float PlainDot(const MatrixView& m, int row, const float* x) {
-  const Staged staged = {const_cast<float*>(x)};
+inline __device__ __noinline__ float PlainDot(const MatrixView& m, int row, uint32_t x) {
+  const Staged staged = {&SharedAt<float>(x)};
   const int lane = ThreadId() % kWarp;
   return LaneSum(m.format == WeightFormat::kBf16 ? DotBf16<kWarp>(m, row, staged, lane) : DotF32<kWarp>(m, row, staged, lane));
 }
@@ -151,11 +162,13 @@ struct HiddenNorm {
 
 // Ends behind a barrier of the block. One copy of the code for all phases.
 template <WeightFormat F>
-__device__ __noinline__ void StageNormed(const Step& s, HiddenNorm norm, const float* w) {
-  const float* from = s.p.scratch.x;
-  const int K = s.p.hidden, beyond = ThreadId() + HiddenNorm::kKept * kStepThreads;
-  float* f = reinterpret_cast<float*>(s.memory) + ThreadId();
-  char* groups = s.memory + StagedFloatBytes(K) + ThreadId() / kWarp * kStagedGroupBytes;
+__device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
+  StepShared& shared = SharedAt<StepShared>(SharedAddress(block_memory));
+  const float* from = shared.params.scratch.x;
+  const int K = shared.params.hidden, beyond = ThreadId() + HiddenNorm::kKept * kStepThreads;
+  char* memory = block_memory + kPhaseAt;
+  float* f = reinterpret_cast<float*>(memory) + ThreadId();
+  char* groups = memory + StagedFloatBytes(K) + ThreadId() / kWarp * kStagedGroupBytes;
   float kept[HiddenNorm::kKept];
   float sum = 0;
 #pragma unroll
@@ -167,7 +180,7 @@ __device__ __noinline__ void StageNormed(const Step& s, HiddenNorm norm, const f
     const float v = LoadShared(from + i);
     sum = fmaf(v, v, sum);
   }
-  const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, s.shared.scratch) / static_cast<float>(K) + s.p.norm_eps);
+  const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, shared.scratch) / static_cast<float>(K) + shared.params.norm_eps);
   const int left = (K + kGroup - 1) / kGroup * kGroup - ThreadId();  // of the padded row, from this thread's first element on
 #pragma unroll
   for (int j = 0; j < HiddenNorm::kKept; ++j) {
@@ -188,8 +201,9 @@ __device__ __noinline__ void StageNormed(const Step& s, HiddenNorm norm, const f
 
 // K floats of device memory at `from`, staged in the form of F. Ends without a barrier.
 template <WeightFormat F>
-__device__ __noinline__ void StageFloats(char* to, const float* from, int K) {
+__device__ __noinline__ void StageFloats(uint32_t at, const float* from, int K) {
   constexpr int kAtOnce = 4;
+  char* to = &SharedAt<char>(at);
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
 #pragma unroll 1
   for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {

@@ -17,12 +17,12 @@ namespace rill::cuda {
 class GridBarrier {
  public:
   __device__ explicit GridBarrier(const StepParams& p) : arrivals_(p.barrier), target_(p.barrier_base) {}
-  __device__ void Arrive() {
+  __device__ __forceinline__ void Arrive() {
     target_ += GridSize();
     __syncthreads();
     if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
   }
-  __device__ void Wait() {
+  __device__ __forceinline__ void Wait() {
     if (ThreadId() == 0) {
       unsigned seen;
       do {
@@ -66,7 +66,7 @@ struct InputRows {
   HiddenNorm norm;
 
   __device__ __forceinline__ explicit InputRows(const Step& s)
-      : share(ShareOf(s.l.inputs.big_rows())), window(PassRows(s, 1, s.p.hidden, kMaxInputs)) {}
+      : share(ShareOf(s.p, s.l.inputs.big_rows())), window(s.l.window.inputs) {}
   __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
     const StepInputs& in = s.l.inputs;
     // Rows [begin, end) of matrix i, as many as there are.
@@ -84,11 +84,12 @@ struct InputRows {
     });
   }
   __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
-    TileSums(job, s.job_memory, [&](int at, float y) { s.p.scratch.projected[at] = y; });
+    WriteSums(SharedAddress(&job), s.job_memory, s.p.scratch.projected, false, 0);
   }
   // The plain matrix that holds plain row `row`, and its first row's number.
   __device__ static int Find(const StepInputs& in, int row, int* begin) {
     int i = 0;
+#pragma unroll 1
     while (row >= in.end[i]) ++i;
     *begin = i == 0 ? 0 : in.end[i - 1];
     return i;
@@ -105,7 +106,7 @@ struct InputRows {
     for (int row = s.last_first(); row < in.plain_rows(); row += s.all_warps()) {
       int begin;
       const int i = Find(in, row, &begin);
-      const float y = PlainDot(in.weight[i], row - begin, reinterpret_cast<const float*>(s.memory));
+      const float y = PlainDot(in.weight[i], row - begin, SharedAddress(s.memory));
       if (ThreadId() % kWarp == 0) s.p.scratch.projected[in.offset[i] + row - begin] = y;
     }
   }
@@ -120,17 +121,15 @@ struct OutputRows {
   int window;
   float before;  // of the first pass's first rows, asked for ahead
 
-  __device__ __forceinline__ OutputRows(const Step& s, const MatrixView& matrix)
-      : m(matrix), share(ShareOf(static_cast<int>(m.rows))), window(PassRows(s, 1, static_cast<int>(m.cols))) {}
+  __device__ __forceinline__ OutputRows(const Step& s, const MatrixView& matrix, int pass)
+      : m(matrix), share(ShareOf(s.p, s.p.hidden)), window(pass) {}
   __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
-    BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, s.memory, first); });
+    BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, SharedAddress(s.memory), first); });
   }
   __device__ __forceinline__ void Ask(const Step& s) { before = LoadShared(s.p.scratch.x + min(share.begin + ThreadId(), s.p.hidden - 1)); }
   __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int) const {
-    TileSums(job, s.job_memory, [&](int at, float y) {
-      const bool asked = first == share.begin && at == share.begin + ThreadId();
-      s.p.scratch.x[at] = (asked ? before : LoadShared(s.p.scratch.x + at)) + y;
-    });
+    const float old = first == share.begin ? before : LoadShared(s.p.scratch.x + min(first + ThreadId(), s.p.hidden - 1));
+    WriteSums(SharedAddress(&job), s.job_memory, s.p.scratch.x, true, old);
   }
 };
 
@@ -140,7 +139,7 @@ template <WeightFormat F, typename Barrier>
 __device__ __forceinline__ void MixKda(const Step& s, Barrier& barrier) {
   if (IsUsual(s.l.kda)) KdaPhase<F, kUsualRows>(s, barrier);
   else barrier = KdaPhaseOfAnyShape<F>(s, barrier);
-  OutputRows<F> output(s, s.l.o);
+  OutputRows<F> output(s, s.l.o, s.l.window.output);
   barrier.Sync([&] { StartFirst<F>(s); });
   output.Ask(s);
   StageHeads<F>(s);
@@ -157,10 +156,10 @@ __device__ __forceinline__ void MixMla(const Step& s, Barrier& barrier) {
   MlaAttend(s, a);
   barrier.Sync([] {});
   MlaExpand<F>(s, a);
-  OutputRows<F> output(s, s.l.o);
+  OutputRows<F> output(s, s.l.o, s.l.window.output);
   barrier.Sync([&] { StartFirst<F>(s); });
   output.Ask(s);
-  StageFloats<F>(s.memory, s.p.scratch.mixed, a.H * a.V);
+  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.mixed, a.H * a.V);
   __syncthreads();
   BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, output);
@@ -175,19 +174,19 @@ struct HeadRows {
   HiddenNorm norm;
 
   __device__ __forceinline__ explicit HeadRows(const Step& s)
-      : share(ShareOf(static_cast<int>(s.p.lm_head.rows))), window(PassRows(s, 1, s.p.hidden)) {}
+      : share(ShareOf(s.p, static_cast<int>(s.p.lm_head.rows))), window(s.p.head_window) {}
   __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
     BuildJob(job, TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(s.p.lm_head, first, n, i, HiddenForm<F>(s), first); });
   }
   __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
-    TileSums(job, s.job_memory, [&](int at, float y) { s.p.logits[at] = y; });
+    WriteSums(SharedAddress(&job), s.job_memory, s.p.logits, false, 0);
   }
   __device__ __forceinline__ void Start(const Step& s) {
     StartFirst<F>(s);
     norm.Load(s.p.final_norm, s.p.hidden);
   }
   __device__ __forceinline__ void Finish(const Step& s) {
-    StageNormed<F>(s, norm, s.p.final_norm);
+    StageNormed<F>(norm, s.p.final_norm);
     RunPasses<F>(s, *this);
   }
 };
@@ -234,8 +233,8 @@ __device__ __forceinline__ void BuildBehind(const Step& s, const NextLayer& next
 template <WeightFormat F>
 __device__ __noinline__ void FeedShared(const Step& s, const NextLayer& next) {
   __syncthreads();
-  StageFloats<F>(s.memory, s.p.scratch.activated + s.l.moe.top_k * s.l.moe.experts.width, static_cast<int>(s.l.glu.width));
-  OutputRows<F> output(s, s.l.glu.down);
+  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.activated + s.l.moe.top_k * s.l.moe.experts.width, static_cast<int>(s.l.glu.width));
+  OutputRows<F> output(s, s.l.glu.down, s.l.window.down);
   BuildFirst(s, output);
   output.Ask(s);
   __syncthreads();
@@ -251,10 +250,10 @@ __device__ __forceinline__ void FeedExperts(const Step& s, Barrier& barrier, con
     const GluRows<F> glu(s);
     HiddenNorm norm;
     barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
-    StageNormed<F>(s, norm, s.l.post_norm);
+    StageNormed<F>(norm, s.l.post_norm);
 #pragma unroll 1
     for (int row = s.last_first(); row < m.router.rows; row += s.all_warps()) {
-      const float y = PlainDot(m.router, row, reinterpret_cast<const float*>(s.memory));
+      const float y = PlainDot(m.router, row, SharedAddress(s.memory));
       if (ThreadId() % kWarp == 0) s.p.scratch.logits[row] = y;
     }
     RunPasses<F>(s, glu);
@@ -293,15 +292,15 @@ __device__ __forceinline__ void FeedDense(const Step& s, Barrier& barrier, const
     const GluRows<F> glu(s);
     HiddenNorm norm;
     barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
-    StageNormed<F>(s, norm, s.l.post_norm);
-    BuildAhead<OutputRows<F>>(s, s.l.glu.down);
+    StageNormed<F>(norm, s.l.post_norm);
+    BuildAhead<OutputRows<F>>(s, s.l.glu.down, s.l.window.down);
     RunPasses<F>(s, glu);
     NextLayer::Finish();
   }
-  OutputRows<F> output(s, s.l.glu.down);
+  OutputRows<F> output(s, s.l.glu.down, s.l.window.down);
   barrier.Sync([&] { StartFirst<F>(s); });
   output.Ask(s);
-  StageFloats<F>(s.memory, s.p.scratch.activated, static_cast<int>(s.l.glu.width));
+  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.activated, static_cast<int>(s.l.glu.width));
   __syncthreads();
   BuildBehind<F>(s, next);
   RunPasses<F>(s, output);
@@ -358,7 +357,7 @@ inline int LeastUnits(const DecoderSpec& spec) {
 // [StepShared | staged vectors | sums | slots]; the attention's tiles lie over all behind the first.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
-  const size_t first = AlignUp(sizeof(StepShared), 128), staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
+  const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
   const int wanted_slots = F == WeightFormat::kQ4 ? 2 : 0;
   p->slots = wanted_slots;
   while (p->slots > 1 && first + staged + least + p->slots * kSlotsBytes > limit) --p->slots;

@@ -34,7 +34,7 @@ __device__ __forceinline__ int PartOf(const Projections& p, int i, int first, in
 
 // A tile's `out` is its first row among all rows.
 template <WeightFormat F>
-__device__ void BuildRows(const Projections& p, Job& job, const char* x, int first, int n) {
+__device__ void BuildRows(const Projections& p, Job& job, uint32_t x, int first, int n) {
   int tiles = 0, begin;
   for (int i = 0; i < p.count; ++i) tiles += TilesOf(PartOf(p, i, first, n, &begin));
   BuildJob(job, tiles, p.K, [&](int t) {
@@ -46,9 +46,9 @@ __device__ void BuildRows(const Projections& p, Job& job, const char* x, int fir
 
 template <WeightFormat F>
 __global__ void __launch_bounds__(kJobThreads) MatvecKernel(const __grid_constant__ Projections p, const float* x) {
-  extern __shared__ __align__(128) char shared[];
+  char* shared = block_memory;
   Job& job = *reinterpret_cast<Job*>(shared);
-  const JobMemory memory = {reinterpret_cast<float*>(shared + p.sums_at), SharedAddress(shared) + p.slots_at, SharedAddress(shared) + static_cast<uint32_t>(kZerosAt), p.slots};
+  const JobMemory memory = {SharedAddress(shared) + p.sums_at, SharedAddress(shared) + p.slots_at, SharedAddress(shared) + static_cast<uint32_t>(kZerosAt), p.slots};
   for (int i = threadIdx.x; i < kZeroBytes / 4; i += kJobThreads) reinterpret_cast<float*>(shared + kZerosAt)[i] = 0;
   Staged staged;
   if constexpr (IsQuantized(F)) staged.q = shared + kStagedAt;
@@ -56,14 +56,14 @@ __global__ void __launch_bounds__(kJobThreads) MatvecKernel(const __grid_constan
   const int64_t rows = p.end[p.count - 1];
   const int begin = static_cast<int>(rows * blockIdx.x / gridDim.x), end = static_cast<int>(rows * (blockIdx.x + 1) / gridDim.x);
   for (int first = begin; first < end; first += p.window) {
-    if (threadIdx.x < kWarp) BuildRows<F>(p, job, shared + kStagedAt, first, min(p.window, end - first));
+    if (threadIdx.x < kWarp) BuildRows<F>(p, job, SharedAddress(shared + kStagedAt), first, min(p.window, end - first));
     __syncthreads();
-    StartJob<F>(job, memory);
+    StartJob<F>(SharedAddress(&job), memory);
     if (first == begin) {
       Stage(staged, p.K, [&](int i) { return x[i]; });
       __syncthreads();
     }
-    RunJob<F>(job, memory);
+    RunJob<F>(SharedAddress(&job), memory);
     __syncthreads();
     TileSums(job, memory, [&](int row, float y) {
       int i = 0;

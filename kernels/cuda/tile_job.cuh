@@ -23,11 +23,6 @@ namespace rill::cuda {
 
 inline constexpr int kJobThreads = 512;
 inline constexpr int kJobWarps = kJobThreads / kWarp;
-inline constexpr int kTileRows = 16;
-inline constexpr int kBlockGroups = 4;
-inline constexpr int kPartBlocks = 4;
-inline constexpr int kMostTiles = 96;
-inline constexpr int kMostUnits = 1024;
 inline constexpr int kUnitBytes = kTileRows * sizeof(float);
 inline constexpr int kSlotValues = kPartBlocks * kTileRows * kBlockGroups * 16;
 inline constexpr int kSlotBytes = kSlotValues + kPartBlocks * kTileRows * kBlockGroups * 2;
@@ -35,10 +30,20 @@ inline constexpr int kSlotsBytes = kJobWarps * kSlotBytes;  // of one slot for e
 inline constexpr int kBlockBytes = kBlockGroups * kStagedGroupBytes;  // of a staged row
 inline constexpr int kZeroBytes = (kPartBlocks - 1) * kBlockBytes + 32;
 
+// Shared memory by address. The block's dynamic memory has one name, so that the compiler knows these accesses for what they are and
+// orders them freely between barriers; through a pointer it knows nothing about they would be generic and in order.
+extern __shared__ __align__(128) char block_memory[];
+
+__device__ __forceinline__ uint32_t SharedAddress(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
+template <typename T>
+__device__ __forceinline__ T& SharedAt(uint32_t address) {
+  return *reinterpret_cast<T*>(block_memory + (address - SharedAddress(block_memory)));
+}
+
 struct alignas(16) Tile {
   const char* values;      // of its first row
   const uint16_t* scales;
-  const char* x;           // the staged row, in the form of the job's format
+  uint32_t x;              // shared-memory address of the staged row, in the form of the job's format
   int last;                // its last row, 0 to 15
   int out;                 // the caller's: where its first row goes
 };
@@ -52,19 +57,17 @@ struct Job {
 
 // Where a job keeps its sums and its slots.
 struct JobMemory {
-  float* sums;        // [units][16] in shared memory
-  uint32_t slots_at;  // shared-memory address of [slots][warps] slots
-  uint32_t zeros_at;  // shared-memory address of kZeroBytes zeros
+  uint32_t sums_at;   // shared-memory address of [units][16] floats
+  uint32_t slots_at;  // of [slots][warps] slots
+  uint32_t zeros_at;  // of kZeroBytes zeros
   int slots;          // 1 or 2
 };
 
-constexpr int BlocksOf(int cols) { return (cols + kGroup * kBlockGroups - 1) / (kGroup * kBlockGroups); }
-constexpr int PartsOf(int cols) { return (BlocksOf(cols) + kPartBlocks - 1) / kPartBlocks; }
 constexpr int TilesOf(int rows) { return (rows + kTileRows - 1) / kTileRows; }
 
 // Tile `i` of rows [begin, begin + rows) of m; row `begin` goes to `out`.
 template <WeightFormat F>
-__device__ __forceinline__ Tile TileOf(const MatrixView& m, int begin, int rows, int i, const char* x, int out) {
+__device__ __forceinline__ Tile TileOf(const MatrixView& m, int begin, int rows, int i, uint32_t x, int out) {
   const int cols = static_cast<int>(m.cols), groups = (cols + kGroup - 1) / kGroup;
   const int row_bytes = F == WeightFormat::kQ4 ? 16 * groups : F == WeightFormat::kQ8 ? 32 * groups : F == WeightFormat::kBf16 ? 2 * cols : 4 * cols;
   const int64_t first = begin + i * kTileRows;
@@ -85,22 +88,6 @@ __device__ __forceinline__ void BuildJob(Job& job, int n_tiles, int cols, TileAt
   for (int i = ThreadId() % kWarp; i < n_tiles; i += kWarp) job.tile[i] = tile_at(i);
 }
 
-__device__ inline uint32_t SharedAddress(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
-__device__ __forceinline__ uint4 ReadShared16(uint32_t at) {
-  uint4 v;
-  asm volatile("ld.shared.v4.u32 {%0, %1, %2, %3}, [%4];" : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"(at));
-  return v;
-}
-__device__ __forceinline__ uint2 ReadShared8(uint32_t at) {
-  uint2 v;
-  asm volatile("ld.shared.v2.u32 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"(at));
-  return v;
-}
-__device__ __forceinline__ uint16_t ReadShared2(uint32_t at) {
-  uint16_t v;
-  asm volatile("ld.shared.u16 %0, [%1];" : "=h"(v) : "r"(at));
-  return v;
-}
 __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
@@ -111,12 +98,12 @@ __device__ __forceinline__ void CommitCopies() { asm volatile("cp.async.commit_g
 
 // d = a b, and d += a b: 16 rows of unsigned bytes times 8 columns of signed ones.
 __device__ __forceinline__ void MmaBytesFirst(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%10, %10, %10, %10};"
                : "=r"(d[0]), "=r"(d[1]), "=r"(d[2]), "=r"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1), "r"(0));
 }
 __device__ __forceinline__ void MmaBytes(int (&d)[4], uint32_t a0, uint32_t a1, uint32_t a2, uint32_t a3, uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+r"(d[0]), "+r"(d[1]), "+r"(d[2]), "+r"(d[3])
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
@@ -157,7 +144,7 @@ __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slo
 
 __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
   const int lane = ThreadId() % kWarp, quarter = lane % 4, n = u.n_blocks;
-  const uint32_t x = SharedAddress(u.tile->x) + (u.first_block * kBlockGroups + quarter) * kStagedGroupBytes;
+  const uint32_t x = u.tile->x + (u.first_block * kBlockGroups + quarter) * kStagedGroupBytes;
   // Of B's columns this lane has one of its own group or zeros.
   const uint32_t digits = lane / 8 == quarter ? x + lane / 4 % 2 * 32 : zeros;
   const uint32_t scales = slot + kSlotValues + lane / 4 * 32 + quarter * 2, values = slot + lane * 16;
@@ -165,9 +152,9 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
     if (b >= n) break;
-    const uint4 v = ReadShared16(values + b * 1024), w = ReadShared16(values + b * 1024 + 512);
-    const uint4 first = ReadShared16(digits + b * kBlockBytes), second = ReadShared16(digits + b * kBlockBytes + 16);
-    const uint2 tail = ReadShared8(x + b * kBlockBytes + 64);
+    const uint4 v = SharedAt<const uint4>(values + b * 1024), w = SharedAt<const uint4>(values + b * 1024 + 512);
+    const uint4 first = SharedAt<const uint4>(digits + b * kBlockBytes), second = SharedAt<const uint4>(digits + b * kBlockBytes + 16);
+    const uint2 tail = SharedAt<const uint2>(x + b * kBlockBytes + 64);
     int c[4], d[4];
     MmaBytesFirst(c, v.x & kLow, w.x & kLow, v.y & kLow, w.y & kLow, first.x, first.y);
     MmaBytesFirst(d, v.x & kHigh, w.x & kHigh, v.y & kHigh, w.y & kHigh, second.x, second.y);
@@ -176,8 +163,8 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
     const float scale = __uint_as_float(tail.x) * 0.0625f;
     const int offset = -128 * static_cast<int>(tail.y);
     const int low = (c[0] * 16 + d[0]) * 256 + (c[1] * 16 + d[1]) + offset, high = (c[2] * 16 + d[2]) * 256 + (c[3] * 16 + d[3]) + offset;
-    sums[0] = fmaf(HalfToFloat(ReadShared2(scales + b * 8)) * scale, static_cast<float>(low), sums[0]);
-    sums[1] = fmaf(HalfToFloat(ReadShared2(scales + b * 8 + 256)) * scale, static_cast<float>(high), sums[1]);
+    sums[0] = fmaf(HalfToFloat(SharedAt<const uint16_t>(scales + b * 8)) * scale, static_cast<float>(low), sums[0]);
+    sums[1] = fmaf(HalfToFloat(SharedAt<const uint16_t>(scales + b * 8 + 256)) * scale, static_cast<float>(high), sums[1]);
   }
 }
 
@@ -188,13 +175,13 @@ template <WeightFormat F>
 __device__ __forceinline__ float GroupDot(const Tile& t, int64_t row, int group, int groups, int cols) {
   const int64_t at = row * groups + group;
   if constexpr (F == WeightFormat::kQ4) {
-    return LoadScale(t.scales, at) * Q4Group(LoadWeights(reinterpret_cast<const uint4*>(t.values) + at), ReadGroup({nullptr, const_cast<char*>(t.x)}, group));
+    return LoadScale(t.scales, at) * Q4Group(LoadWeights(reinterpret_cast<const uint4*>(t.values) + at), ReadGroup({nullptr, &SharedAt<char>(t.x)}, group));
   } else if constexpr (F == WeightFormat::kQ8) {
     const uint4* values = reinterpret_cast<const uint4*>(t.values) + 2 * at;
-    return LoadScale(t.scales, at) * Q8Group(LoadWeights(values), LoadWeights(values + 1), ReadGroup({nullptr, const_cast<char*>(t.x)}, group));
+    return LoadScale(t.scales, at) * Q8Group(LoadWeights(values), LoadWeights(values + 1), ReadGroup({nullptr, &SharedAt<char>(t.x)}, group));
   } else {
     const int first = group * kGroup, n = min(kGroup, cols - first);
-    const float* x = reinterpret_cast<const float*>(t.x) + first;
+    const float* x = &SharedAt<const float>(t.x) + first;
     float sum = 0;
     if constexpr (F == WeightFormat::kBf16) {
       const Bf16* values = reinterpret_cast<const Bf16*>(t.values) + row * cols + first;
@@ -216,7 +203,8 @@ __device__ __forceinline__ float GroupDot(const Tile& t, int64_t row, int group,
 }
 
 template <WeightFormat F>
-__device__ __noinline__ float2 TakeRows(const Job& job, int unit) {
+__device__ __noinline__ float2 TakeRows(uint32_t job_at, int unit) {
+  const Job& job = SharedAt<const Job>(job_at);
   const Unit u = UnitAt(job, unit);
   const Tile& t = *u.tile;
   const int low = min(ThreadId() % kWarp / 4, t.last), high = min(ThreadId() % kWarp / 4 + 8, t.last);
@@ -243,7 +231,8 @@ __device__ __forceinline__ uint32_t SlotAt(const JobMemory& memory, int i) {
 
 // Asks for this warp's first units. The job was built and a barrier lies behind it; RunJob() follows in the same warp.
 template <WeightFormat F>
-__device__ __noinline__ void StartJob(const Job& job, const JobMemory& memory) {
+__device__ __noinline__ void StartJob(uint32_t job_at, JobMemory memory) {
+  const Job& job = SharedAt<const Job>(job_at);
   if (!UsesSlots<F>(job)) return;
 #pragma unroll 1
   for (int i = 0; i < memory.slots; ++i) {
@@ -255,7 +244,8 @@ __device__ __noinline__ void StartJob(const Job& job, const JobMemory& memory) {
 
 // All units of the job; the staged rows are there. The caller puts a barrier behind it and reads the sums with RowSum().
 template <WeightFormat F>
-__device__ __noinline__ void RunJob(const Job& job, const JobMemory& memory) {
+__device__ __noinline__ void RunJob(uint32_t job_at, JobMemory memory) {
+  const Job& job = SharedAt<const Job>(job_at);
   const int lane = ThreadId() % kWarp, n_units = job.n_units;
   const bool slots = UsesSlots<F>(job);
   int i = 0;
@@ -273,12 +263,12 @@ __device__ __noinline__ void RunJob(const Job& job, const JobMemory& memory) {
       if (ahead < n_units) FillSlot(UnitAt(job, ahead), job.groups, slot);
       CommitCopies();
     } else {
-      const float2 both = TakeRows<F>(job, u);
+      const float2 both = TakeRows<F>(job_at, u);
       sums[0] = both.x, sums[1] = both.y;
     }
     sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
     if (lane % 4 == 0) {
-      float* to = memory.sums + u * kTileRows + lane / 4;
+      float* to = &SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
       to[0] = sums[0], to[8] = sums[1];
     }
   }
@@ -287,7 +277,7 @@ __device__ __noinline__ void RunJob(const Job& job, const JobMemory& memory) {
 // Row `row` of tile `tile`, whole.
 __device__ __forceinline__ float RowSum(const Job& job, const JobMemory& memory, int tile, int row) {
   const int parts = job.parts;
-  const float* sums = memory.sums + tile * parts * kTileRows + row;
+  const float* sums = &SharedAt<const float>(memory.sums_at + (tile * parts * kTileRows + row) * sizeof(float));
   float sum = 0;
 #pragma unroll 4
   for (int i = 0; i < parts; ++i) sum += sums[i * kTileRows];

@@ -64,7 +64,7 @@ __device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
     cuda::InputRows<kFormat> inputs(s);
     cuda::BuildFirst(s, inputs);
     barrier.Sync([&] { inputs.Start(s); });
-    cuda::StageNormed<kFormat>(s, inputs.norm, s.l.input_norm);
+    cuda::StageNormed<kFormat>(inputs.norm, s.l.input_norm);
     inputs.RunPlain(s);
     cuda::RunPasses<kFormat>(s, inputs);
   }
@@ -72,7 +72,7 @@ __device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
     cuda::KdaPhase<kFormat, cuda::kUsualRows>(s, barrier);
   }
   if (part == Part::kOutput) {
-    cuda::OutputRows<kFormat> output(s, s.l.o);
+    cuda::OutputRows<kFormat> output(s, s.l.o, s.l.window.output);
     cuda::BuildFirst(s, output);
     barrier.Sync([&] { cuda::StartFirst<kFormat>(s); });
     output.Ask(s);
@@ -87,8 +87,7 @@ __device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
 
 template <Part part>
 __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
-  extern __shared__ __align__(128) char memory[];
-  StepShared& shared = *reinterpret_cast<StepShared*>(memory);
+  StepShared& shared = *reinterpret_cast<StepShared*>(cuda::block_memory);
   GridBarrier barrier(params);
   cuda::LoadParams(params, &shared.params);
   int turn = 0;
@@ -97,7 +96,7 @@ __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_const
     __syncthreads();
     cuda::LoadLayer(params.layers + i, &shared.layer[i % 2]);
     __syncthreads();
-    RunPart<part>(cuda::StepOf(memory, i, turn), barrier);
+    RunPart<part>(cuda::StepOf(i, turn), barrier);
   }
 }
 
