@@ -117,6 +117,7 @@ absl::StatusOr<std::unique_ptr<FusedDecoder>> MakeFusedDecoder(Device& device, c
 }
 
 uint64_t FusedDecoderBytes(const DecoderSpec& spec) {
+  if (!CheckSpec(spec).ok()) return 0;  // the device will make no decoder
   return kBarrierBytes + LayersBytes(spec) + ScratchBytes(MeasureScratch(spec));
 }
 

@@ -212,12 +212,13 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
     if (w.moe.shared.width > 0) l.window.down = std::min(l.window.down, PassRows(max_units, 1, w.moe.shared.width, 1));
   }
   else l.window.down = PassRows(max_units, 1, w.dense.width, 1);
+  const auto ask = [&](Ahead* ahead, int* n, const MatrixView& m) {
+    if (m.values == nullptr) return;
+    AddAhead(ahead[(*n)++], m.values, ValuesBytes(m.format, m.rows, m.cols), warps);
+    if (m.scales != nullptr) AddAhead(ahead[(*n)++], m.scales, ScalesBytes(m.format, m.rows, m.cols), warps);
+  };
   int n = 0;
-  for (const MatrixView* m : {&l.o, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.moe.router}) {
-    if (m->values == nullptr) continue;
-    AddAhead(l.ahead[n++], m->values, ValuesBytes(m->format, m->rows, m->cols), warps);
-    if (m->scales != nullptr) AddAhead(l.ahead[n++], m->scales, ScalesBytes(m->format, m->rows, m->cols), warps);
-  }
+  for (const MatrixView* m : {&l.o, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.moe.router}) ask(l.ahead, &n, *m);
   return l;
 }
 

@@ -87,7 +87,7 @@ struct alignas(16) StepLayer {
   MatrixView o;
   StepKda kda;
   StepMla mla;
-  Ahead ahead[kMaxAhead];   // output projection, shared experts or dense block, router; empty behind the last
+  Ahead ahead[kMaxAhead];   // output projection, kv_b, shared experts or dense block, router; empty behind the last
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
 };

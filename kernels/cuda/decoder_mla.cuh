@@ -24,7 +24,7 @@ __device__ __forceinline__ void MlaAbsorb(const Step& s, const MlaTask& a) {
       __syncthreads();
     } else {
       const int h = unit / columns;
-      Absorb<F>(a, q + h * (a.N + a.P), h, unit % columns * kAbsorbColumns, s.p.scratch.absorbed, s.shared.partial);
+      Absorb<F>(a, q + h * (a.N + a.P), h, unit % columns * kAbsorbColumns, s.p.scratch.absorbed, reinterpret_cast<float*>(s.memory));
     }
   }
 }

@@ -229,8 +229,17 @@ inline __device__ __noinline__ void Embed(const Step& s) {
 
 // ---- asking ahead ----------------------------------------------------------------------------------------------------
 
-// Asks for bytes ahead of their phase: from DRAM into the second-level cache, while this block waits at the barrier. A warp asks for its
-// share of each piece, a lane a piece.
+// Asks for n bytes, a multiple of 16, from DRAM into the second-level cache.
+__device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(data), "r"(n));
+#else
+#pragma unroll 1
+  for (int i = 0; i < n; i += 128) asm volatile("prefetch.global.L2 [%0];" ::"l"(data + i));
+#endif
+}
+
+// Ahead of their phase, while this block waits at the barrier. A warp asks for its share of each piece, a lane a piece.
 __device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
   const int lane = ThreadId() % kWarp;
   if (lane >= kMaxAhead) return;
@@ -238,12 +247,7 @@ __device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
   const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
   if (first >= a.bytes) return;
   const int n = static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first));
-#if __CUDA_ARCH__ >= 900
-  asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(a.data + first), "r"(n));
-#else
-#pragma unroll 1
-  for (int i = 0; i < n; i += 128) asm volatile("prefetch.global.L2 [%0];" ::"l"(a.data + first + i));
-#endif
+  PrefetchPiece(a.data + first, n);
 }
 
 }  // namespace rill::cuda

@@ -323,6 +323,7 @@ size_t StageBytes(const DecoderSpec& spec) {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));
       grow(StagedBytes(shape.latent) + 8 * kMaxSlots);
+      grow(kAbsorbFloats * sizeof(float));
     }
     if (w.is_moe) {
       const MoeWeights& m = w.moe;

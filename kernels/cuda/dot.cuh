@@ -9,7 +9,6 @@
 namespace rill::cuda {
 
 inline constexpr int kLanes = 16;                   // 72 groups (2304 inputs) are 4.5 rounds, 128 are 8, 32 are 2
-inline constexpr int kRowsPerWarp = kWarp / kLanes;
 
 // acc + four unsigned bytes of a times four signed bytes of b.
 __device__ inline int Dp4aUnsigned(uint32_t a, uint32_t b, int acc) {
@@ -232,15 +231,14 @@ __device__ inline float GluDot(const MatrixView& gate, const MatrixView& up, int
 enum class ExpertPart { kGate, kUp, kDown };
 
 // ExpertsView's own accessors are host functions.
-__device__ inline MatrixView RecordMatrix(const ExpertsView& x, const void* record, ExpertPart part) {
+__device__ inline MatrixView ExpertMatrix(const ExpertsView& x, int e, ExpertPart part) {
   const ExpertLayout layout = MakeExpertLayout(x.format, x.hidden, x.width);
   const bool down = part == ExpertPart::kDown;
   const int64_t rows = down ? x.hidden : x.width, cols = down ? x.width : x.hidden;
-  const char* base = static_cast<const char*>(record) +
+  const char* base = static_cast<const char*>(x.record[e]) +
                      (down ? layout.down : part == ExpertPart::kUp ? layout.up : layout.gate);
   return {x.format, rows, cols, base, IsQuantized(x.format) ? base + ScalesOffset(x.format, rows, cols) : nullptr};
 }
-__device__ inline MatrixView ExpertMatrix(const ExpertsView& x, int e, ExpertPart part) { return RecordMatrix(x, x.record[e], part); }
 
 // One weight as float32: for walks down a column, and for tiles.
 template <WeightFormat F>

@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float*
 // Grid (columns, H, T).
 template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
-  __shared__ float shared[kThreads];
+  __shared__ float shared[kAbsorbFloats];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
   Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
 }

@@ -51,24 +51,59 @@ __host__ __device__ inline bool FitsTile(const MlaTask& a) {
   return a.cache.dtype == DType::kBf16 && a.R == kTileLatent && a.P == kTileRow - kTileLatent;
 }
 
+inline constexpr int kAbsorbParts = 16;     // sums of rows of W_K that meet in shared memory
+inline constexpr int kAbsorbFloats = kAbsorbParts * kAbsorbColumns;
+
+// The sums of a part's rows, for a q4 matrix: a thread takes four bytes, eight columns, of every 32nd row, so that one round trip to
+// memory brings all it needs. `first` is the head's first row.
+inline __device__ void AbsorbWords(const MlaTask& a, const float* q, int64_t first, int column, float* shared) {
+  const int word = ThreadId() % 16, part = ThreadId() / 16, groups = a.R / kGroup, group = column / kGroup + word / 4;
+  const uint32_t* values = static_cast<const uint32_t*>(a.kv_b.values) + ((first + part) * groups + group) * 4 + word % 4;
+  const uint16_t* scales = static_cast<const uint16_t*>(a.kv_b.scales) + (first + part) * groups + group;
+  float sums[8] = {}, total = 0;
+#pragma unroll 4
+  for (int n = part; n < a.N; n += 32, values += 32 * 4 * groups, scales += 32 * groups) {
+    const uint32_t codes = __ldg(values);
+    const float x = LoadShared(q + n) * HalfToFloat(__ldg(scales));
+    total += x;
+#pragma unroll
+    for (int i = 0; i < 8; ++i) {
+      const uint32_t code = i < 4 ? codes >> (8 * i) & 15u : codes >> (8 * (i - 4) + 4) & 15u;
+      sums[i] = fmaf(x, static_cast<float>(static_cast<int>(code)), sums[i]);
+    }
+  }
+#pragma unroll
+  for (int i = 0; i < 8; ++i) {
+    const float sum = fmaf(-8.0f, total, sums[i]);
+    const float both = sum + __shfl_xor_sync(0xffffffffu, sum, 16);
+    if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kAbsorbColumns + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
+  }
+}
+
 // Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
 // token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q.
-// `shared` holds blockDim floats.
+// `shared` holds kAbsorbFloats. 512 threads.
 template <WeightFormat F>
 __device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
   const int c = column + ThreadId() % kAbsorbColumns;
-  const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V);
-  float sum = 0;
-  if (c < a.R) {
-    ColumnWalk<F> column_of(a.kv_b, first + part, c, parts);
-#pragma unroll 16
-    for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
+  if (F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0) {
+    AbsorbWords(a, q, first, column, shared);
+  } else {
+    const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
+    float sum = 0;
+    if (c < a.R) {
+      ColumnWalk<F> column_of(a.kv_b, first + part, c, parts);
+#pragma unroll 4
+      for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
+    }
+    for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
   }
-  shared[ThreadId()] = sum;
   __syncthreads();
   if (ThreadId() < kAbsorbColumns && c < a.R) {
-    for (int i = 1; i < parts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
+    float sum = 0;
+#pragma unroll
+    for (int i = 0; i < kAbsorbParts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
     if (FitsTile(a)) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
     else absorbed[h * a.R + c] = sum;
   }

@@ -94,35 +94,4 @@ __device__ inline void Stage(const Staged& x, int K, Value value) {
   }
 }
 
-// Stages RmsNorm(value(0 .. K-1); weight, eps). `scratch` holds kMaxWarps floats. The caller puts a barrier behind it.
-template <typename Value>
-__device__ inline void StageNorm(const Staged& x, int K, const float* weight, float eps, float* scratch, Value value) {
-  constexpr int kKept = 8;  // elements a thread keeps in registers between the two passes
-  const int beyond = ThreadId() + kKept * blockDim.x;
-  float kept[kKept], weights[kKept];
-  float sum = 0;
-#pragma unroll
-  for (int j = 0; j < kKept; ++j) {
-    const int i = ThreadId() + j * blockDim.x;
-    kept[j] = i < K ? value(i) : 0.0f;
-    weights[j] = i < K ? __ldg(weight + i) : 0.0f;
-  }
-#pragma unroll
-  for (int j = 0; j < kKept; ++j) sum = fmaf(kept[j], kept[j], sum);
-  for (int i = beyond; i < K; i += blockDim.x) {
-    const float v = value(i);
-    sum = fmaf(v, v, sum);
-  }
-  const float inverse = 1.0f / sqrtf(BlockSum(sum, scratch) / static_cast<float>(K) + eps);
-  const int padded = (K + kGroup - 1) / kGroup * kGroup;
-#pragma unroll
-  for (int j = 0; j < kKept; ++j) {
-    const int i = ThreadId() + j * blockDim.x;
-    if (i < padded) StageGroup(x, i / kGroup, kept[j] * inverse * weights[j]);
-  }
-  for (int i = beyond; i < padded; i += blockDim.x) {
-    StageGroup(x, i / kGroup, i < K ? value(i) * inverse * weight[i] : 0.0f);
-  }
-}
-
 }  // namespace rill::cuda

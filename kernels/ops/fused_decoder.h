@@ -48,7 +48,7 @@ class FusedDecoder {  // One caller at a time.
   virtual uint64_t device_bytes() const = 0;
 };
 
-// A device offers decoders through OpTable::make_fused_decoder and tells their size ahead through
-// OpTable::fused_decoder_bytes, which is pure and follows no pointer of the spec.
+// A device offers decoders through OpTable::make_fused_decoder, Unimplemented for a model it does not cover, whose steps then go by the
+// operators. OpTable::fused_decoder_bytes tells their size ahead, 0 where none will be made; it is pure and follows no pointer of the spec.
 
 }  // namespace rill

@@ -323,6 +323,12 @@ TEST_P(FusedDecoderTest, RefusesWhatItDoesNotCoverAndWhatDoesNotFit) {
   EXPECT_TRUE(absl::IsInvalidArgument((*decoder)->Step(77, 0)));
   EXPECT_TRUE(absl::IsInvalidArgument((*decoder)->Step(-1, 0)));
   EXPECT_TRUE(absl::IsInvalidArgument((*decoder)->Step(0, 4)));
+  DecoderSpec mixed = model.spec();
+  mixed.lm_head.format = WeightFormat::kQ8;
+  const absl::Status two_formats = device().ops().make_fused_decoder(device(), mixed).status();
+  EXPECT_TRUE(absl::IsUnimplemented(two_formats)) << two_formats;
+  EXPECT_NE(two_formats.message().find("layer 0: a KDA projection is q4, covered is q8"), absl::string_view::npos) << two_formats;
+  EXPECT_EQ(device().ops().fused_decoder_bytes(mixed), 0u) << "the plan counts no decoder where none is made";
   shape.head_dim = 48;
   Model odd(device(), shape, random_.Bits(), 4);
   const absl::Status status = device().ops().make_fused_decoder(device(), odd.spec()).status();
