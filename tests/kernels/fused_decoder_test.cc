@@ -239,24 +239,26 @@ class Model {
 
 class FusedDecoderTest : public DeviceTest {
  protected:
-  void Compare(const Shape& shape, int64_t n_tokens, double tolerance) {
+  void Compare(const Shape& shape, int64_t n_tokens, double tolerance) { Compare(device(), shape, n_tokens, tolerance); }
+
+  void Compare(Device& tested, const Shape& shape, int64_t n_tokens, double tolerance) {
     const uint64_t seed = random_.Bits();
     auto ref = OpenDevice("ref");
     ASSERT_TRUE(ref.ok()) << ref.status();
-    Model want(**ref, shape, seed, n_tokens + 1), got(device(), shape, seed, n_tokens + 1);
-    const uint64_t planned = device().ops().fused_decoder_bytes(got.spec());
-    auto decoder = device().ops().make_fused_decoder(device(), got.spec());
+    Model want(**ref, shape, seed, n_tokens + 1), got(tested, shape, seed, n_tokens + 1);
+    const uint64_t planned = tested.ops().fused_decoder_bytes(got.spec());
+    auto decoder = tested.ops().make_fused_decoder(tested, got.spec());
     ASSERT_TRUE(decoder.ok()) << decoder.status();
     EXPECT_EQ((*decoder)->device_bytes(), planned);
-    const uint64_t allocated = device().allocated_bytes();
+    const uint64_t allocated = tested.allocated_bytes();
     for (int64_t t = 0; t < n_tokens; ++t) {
       const int32_t token = static_cast<int32_t>(random_.Int(0, shape.vocab - 1));
       ASSERT_NO_FATAL_FAILURE(want.Step(token, t));
       ASSERT_TRUE((*decoder)->Step(token, t).ok());
-      ASSERT_TRUE(device().Synchronize().ok());
+      ASSERT_TRUE(tested.Synchronize().ok());
       ASSERT_TRUE(Close(got.Logits(), want.Logits(), tolerance)) << "token " << t;
     }
-    EXPECT_EQ(device().allocated_bytes(), allocated) << "steps must not allocate";
+    EXPECT_EQ(tested.allocated_bytes(), allocated) << "steps must not allocate";
     for (size_t i = 0; i < shape.mixers.size(); ++i) {
       if (shape.mixers[i] != 'K') continue;
       const DecoderLayerState &a = got.spec().states[i], &b = want.spec().states[i];
@@ -289,6 +291,19 @@ TEST_P(FusedDecoderTest, AgreesOverTilesAndPages) {
   RILL_NEEDS_OP(make_fused_decoder);
   const Shape shape = {64, 96, 2, 128, 128, 4, 2, 128, 64, 128, 512, 8, 4, 1, 1, 64, 64, 96, WeightFormat::kQ4, DType::kBf16, "KM", "ED", 0};
   Compare(shape, 140, 2e-2);
+}
+
+// A share of the vocabulary larger than a job: the head takes several passes.
+TEST_P(FusedDecoderTest, AgreesOnFewMultiprocessorsInSeveralPasses) {
+  RILL_NEEDS_OP(make_fused_decoder);
+  auto few = OpenDevice(GetParam(), 0, 8);
+  ASSERT_TRUE(few.ok()) << few.status();
+  for (const WeightFormat format : {WeightFormat::kQ4, WeightFormat::kBf16}) {
+    SCOPED_TRACE(std::string(Name(format)));
+    Shape shape = Small(format);
+    shape.vocab = 30'001;
+    Compare(**few, shape, 5, 2e-3);
+  }
 }
 
 TEST_P(FusedDecoderTest, WithoutSharedExpertsAndWithManyMlaHeads) {

@@ -45,6 +45,16 @@ TEST_P(MatvecTest, SeveralMatricesOfDifferentFormatsShareACall) {
     EXPECT_TRUE(SameBits(rig().Read(together[i].out), alone[i])) << i;
 }
 
+// More rows than one pass of every block of a large GPU takes.
+TEST_P(MatvecTest, MatchesTheDotProductsOfVeryManyRows) {
+  RILL_NEEDS_OP(matvec);
+  const int64_t K = 33, N = 300'007;
+  const ProjectionCase c = MakeProjectionCase(random_, 1, K, {N}, WeightFormat::kQ4);
+  const std::vector<Projection> projections = PlaceProjections(rig(), c);
+  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::matvec, MatvecArgs{rig().In(c.x, {1, K}), projections, false}));
+  EXPECT_TRUE(CloseToSum(rig().Read(projections[0].out), c, 0, Tolerance(1e-5)));
+}
+
 TEST_P(MatvecTest, AccumulateAddsTheFinishedSum) {
   RILL_NEEDS_OP(matvec);
   for (const WeightFormat format : kAllFormats) {
