@@ -61,8 +61,8 @@ __device__ __forceinline__ Staged PlaceForm(char* to) {
   else x.f = reinterpret_cast<float*>(to);
   return x;
 }
-// The hidden vector is staged in float32 for the plain matrices (router, low-rank gates) in any case, and behind it for q8 and q4.
-// Where big matrices find the staged hidden vector.
+// Where big matrices find the staged hidden vector. In float32 it lies at the start of the phase's memory in any case, for the plain
+// matrices (router, low-rank gates); the integer form of q8 and q4 lies behind it.
 template <WeightFormat F>
 __device__ __forceinline__ uint32_t HiddenForm(const Step& s) { return SharedAddress(s.memory) + (IsQuantized(F) ? StagedFloatBytes(s.p.hidden) : 0); }
 
