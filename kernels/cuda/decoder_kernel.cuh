@@ -19,9 +19,8 @@ template <WeightFormat F, typename Barrier>
 __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
   {
     StepShared& shared = *reinterpret_cast<StepShared*>(block_memory);
-    LoadParams(params, &shared.params);
+    BeginStep(params, shared);
     LoadLayer(params.layers, &shared.layer[0]);
-    for (int i = ThreadId(); i < kZeroBytes / 4; i += kStepThreads) reinterpret_cast<float*>(shared.zeros)[i] = 0;
     __syncthreads();
   }
   Barrier barrier(params);

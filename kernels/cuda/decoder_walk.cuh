@@ -43,12 +43,14 @@ class GridBarrier {
   unsigned target_;
 };
 
-// The kernel's parameters come to shared memory, where functions that are not inlined reach them cheaply.
-__device__ inline void LoadParams(const StepParams& from, StepParams* to) {
+// The kernel's parameters come to shared memory, where functions that are not inlined reach them cheaply, and the zeros of the products.
+// The caller puts a barrier behind it.
+__device__ inline void BeginStep(const StepParams& from, StepShared& shared) {
   static_assert(sizeof(StepParams) % 8 == 0);
   for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
-    reinterpret_cast<uint64_t*>(to)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
+    reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
   }
+  ClearZeros(shared.zeros);
 }
 __device__ inline void LoadLayer(const StepLayer* from, StepLayer* to) {
   static_assert(sizeof(StepLayer) % 16 == 0);
@@ -69,19 +71,8 @@ struct InputRows {
       : share(ShareOf(s.p, s.l.inputs.big_rows())), window(s.l.window.inputs) {}
   __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
     const StepInputs& in = s.l.inputs;
-    // Rows [begin, end) of matrix i, as many as there are.
-    const auto part = [&](int i, int* begin) {
-      const int start = i == in.plain ? 0 : in.end[i - 1];
-      *begin = max(first, start) - start;
-      return max(0, min(first + n, in.end[i]) - max(first, start));
-    };
-    int tiles = 0, begin;
-    for (int i = in.plain; i < in.count; ++i) tiles += TilesOf(part(i, &begin));
-    BuildJob(job, tiles, s.p.hidden, [&](int t) {
-      int i = in.plain, rows = part(i, &begin);
-      for (; t >= TilesOf(rows); rows = part(++i, &begin)) t -= TilesOf(rows);
-      return TileOf<F>(in.weight[i], begin, rows, t, HiddenForm<F>(s), in.offset[i] + begin);
-    });
+    BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p.hidden, HiddenForm<F>(s), first, n,
+                     [&](int i, int begin) { return in.offset[in.plain + i] + begin; });
   }
   __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
     WriteSums(SharedAddress(&job), s.job_memory, s.p.scratch.projected, false, 0);

@@ -25,38 +25,23 @@ struct Projections {
 // [Job | zeros | the staged row | sums | slots]
 constexpr size_t kZerosAt = AlignUp(sizeof(Job), 128), kStagedAt = AlignUp(kZerosAt + kZeroBytes, 128);
 
-// Rows [begin, begin + the answer) of matrix i are among rows [first, first + n) of all.
-__device__ __forceinline__ int PartOf(const Projections& p, int i, int first, int n, int* begin) {
-  const int start = i == 0 ? 0 : p.end[i - 1];
-  *begin = max(first, start) - start;
-  return max(0, min(first + n, p.end[i]) - max(first, start));
-}
-
-// A tile's `out` is its first row among all rows.
-template <WeightFormat F>
-__device__ void BuildRows(const Projections& p, Job& job, uint32_t x, int first, int n) {
-  int tiles = 0, begin;
-  for (int i = 0; i < p.count; ++i) tiles += TilesOf(PartOf(p, i, first, n, &begin));
-  BuildJob(job, tiles, p.K, [&](int t) {
-    int i = 0, rows = PartOf(p, i, first, n, &begin);
-    for (; t >= TilesOf(rows); rows = PartOf(p, ++i, first, n, &begin)) t -= TilesOf(rows);
-    return TileOf<F>(p.weight[i], begin, rows, t, x, (i == 0 ? 0 : p.end[i - 1]) + begin);
-  });
-}
-
 template <WeightFormat F>
 __global__ void __launch_bounds__(kJobThreads) MatvecKernel(const __grid_constant__ Projections p, const float* x) {
   char* shared = block_memory;
   Job& job = *reinterpret_cast<Job*>(shared);
   const JobMemory memory = {SharedAddress(shared) + p.sums_at, SharedAddress(shared) + p.slots_at, SharedAddress(shared) + static_cast<uint32_t>(kZerosAt), p.slots};
-  for (int i = threadIdx.x; i < kZeroBytes / 4; i += kJobThreads) reinterpret_cast<float*>(shared + kZerosAt)[i] = 0;
+  ClearZeros(shared + kZerosAt);
   Staged staged;
   if constexpr (IsQuantized(F)) staged.q = shared + kStagedAt;
   else staged.f = reinterpret_cast<float*>(shared + kStagedAt);
   const int64_t rows = p.end[p.count - 1];
   const int begin = static_cast<int>(rows * blockIdx.x / gridDim.x), end = static_cast<int>(rows * (blockIdx.x + 1) / gridDim.x);
   for (int first = begin; first < end; first += p.window) {
-    if (threadIdx.x < kWarp) BuildRows<F>(p, job, SharedAddress(shared + kStagedAt), first, min(p.window, end - first));
+    if (threadIdx.x < kWarp) {
+      // A tile's `out` is its first row among all rows.
+      BuildEndToEnd<F>(job, p.weight, p.end, p.count, p.K, SharedAddress(shared + kStagedAt), first, min(p.window, end - first),
+                       [&](int i, int row) { return (i == 0 ? 0 : p.end[i - 1]) + row; });
+    }
     __syncthreads();
     StartJob<F>(SharedAddress(&job), memory);
     if (first == begin) {

@@ -108,6 +108,30 @@ __device__ __forceinline__ void MmaBytes(int (&d)[4], uint32_t a0, uint32_t a1, 
                : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 
+// The job of rows [first, first + n) of matrices laid end to end, `end` telling where each ends: row `begin` of matrix i goes to
+// out(i, begin). One warp.
+template <WeightFormat F, typename Out>
+__device__ __forceinline__ void BuildEndToEnd(Job& job, const MatrixView* m, const int* end, int count, int cols, uint32_t x, int first, int n, Out out) {
+  // As many rows of matrix i as are among them, from row `begin` of it on.
+  const auto part = [&](int i, int* begin) {
+    const int start = i == 0 ? 0 : end[i - 1];
+    *begin = max(first, start) - start;
+    return max(0, min(first + n, end[i]) - max(first, start));
+  };
+  int tiles = 0, begin;
+  for (int i = 0; i < count; ++i) tiles += TilesOf(part(i, &begin));
+  BuildJob(job, tiles, cols, [&](int t) {
+    int i = 0, rows = part(i, &begin);
+    for (; t >= TilesOf(rows); rows = part(++i, &begin)) t -= TilesOf(rows);
+    return TileOf<F>(m[i], begin, rows, t, x, out(i, begin));
+  });
+}
+
+// Where B's columns find their zeros; by the whole block, with a barrier behind it.
+__device__ __forceinline__ void ClearZeros(char* zeros) {
+  for (int i = ThreadId(); i < kZeroBytes / 4; i += kJobThreads) reinterpret_cast<float*>(zeros)[i] = 0;
+}
+
 struct Unit {
   const Tile* tile;
   int first_block, n_blocks;

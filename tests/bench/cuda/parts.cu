@@ -89,7 +89,7 @@ template <Part part>
 __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   StepShared& shared = *reinterpret_cast<StepShared*>(cuda::block_memory);
   GridBarrier barrier(params);
-  cuda::LoadParams(params, &shared.params);
+  cuda::BeginStep(params, shared);
   int turn = 0;
 #pragma unroll 1
   for (int i = 0; i < params.n_layers; ++i) {
