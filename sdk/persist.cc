@@ -28,12 +28,6 @@ class Staged {
   std::vector<std::byte> copy_;
 };
 
-Sha256Digest HashOf(absl::Span<const int32_t> tokens) {
-  Sha256 sha;
-  sha.Update(tokens.data(), tokens.size() * sizeof(int32_t));
-  return sha.Finish();
-}
-
 absl::Span<const float> Floats(const std::byte* data, size_t n) { return {reinterpret_cast<const float*>(data), n}; }
 
 }  // namespace
@@ -369,7 +363,7 @@ absl::StatusOr<SaveReport> Session::Hibernate(FileSystem& fs, const std::string&
   RILL_RETURN_IF_ERROR(impl.Finish(lie_down()));
   impl.bed = &fs;
   impl.bed_path = path.empty() ? impl.attached->path() : path;
-  impl.bed_tokens = HashOf({impl.ledger.as<int32_t>(), static_cast<size_t>(length())});
+  impl.bed_tokens = Sha256Of(impl.ledger.as<int32_t>(), static_cast<size_t>(length()) * sizeof(int32_t));
   impl.asleep.store(true);
   impl.file_ring = {};
   impl.file_rungs = {};

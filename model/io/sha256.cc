@@ -86,4 +86,10 @@ Sha256Digest Sha256::Finish() {
   return digest;
 }
 
+Sha256Digest Sha256Of(const void* data, size_t bytes) {
+  Sha256 sha;
+  sha.Update(data, bytes);
+  return sha.Finish();
+}
+
 }  // namespace rill

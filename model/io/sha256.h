@@ -24,4 +24,7 @@ class Sha256 {  // One caller at a time.
   uint64_t bytes_ = 0;
 };
 
+// Of all there is, in one call.
+Sha256Digest Sha256Of(const void* data, size_t bytes);
+
 }  // namespace rill

@@ -13,11 +13,7 @@ using namespace session_file;
 
 namespace {
 
-Sha256Digest HashOf(std::string_view bytes) {
-  Sha256 sha;
-  sha.Update(bytes.data(), bytes.size());
-  return sha.Finish();
-}
+Sha256Digest HashOf(std::string_view bytes) { return Sha256Of(bytes.data(), bytes.size()); }
 
 // An output that remembers that it was the file that failed, not the session's side.
 class UpdateOutput final : public Output {
