@@ -10,25 +10,26 @@ namespace rill::cuda {
 // Gate and up of the shared experts or of a dense block: out = silu(gate x) * (up x), x the staged hidden vector.
 template <WeightFormat F>
 struct GluRows {
+  static constexpr int kJob = kGluJob;
   Share share;
   int window;
   float* out;
 
   // Shared experts write behind the chosen ones' activations.
-  __device__ __forceinline__ explicit GluRows(const Step& s)
-      : share(ShareOf(s.p, static_cast<int>(s.l.glu.width))),
-        window(s.l.window.glu),
-        out(s.p.scratch.activated + (s.l.is_moe ? s.l.moe.top_k * s.l.moe.experts.width : 0)) {}
+  __device__ __forceinline__ explicit GluRows(Step s)
+      : share(ShareOf(s.p(), static_cast<int>(s.l().glu.width))),
+        window(s.l().window.glu),
+        out(s.p().scratch.activated + (s.l().is_moe ? s.l().moe.top_k * s.l().moe.experts.width : 0)) {}
   // Tiles 2 i and 2 i + 1 are gate and up of the same rows.
-  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const uint32_t x = HiddenForm<F>(s);
-    BuildJob(job, 2 * TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(i % 2 == 0 ? s.l.glu.gate : s.l.glu.up, first, n, i / 2, x, 0); });
+    BuildJob(job, 2 * TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(i % 2 == 0 ? s.l().glu.gate : s.l().glu.up, first, n, i / 2, x, 0); });
   }
-  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
+  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
 #pragma unroll 1
     for (int r = ThreadId(); r < n; r += kStepThreads) {
       const int tile = r / kTileRows * 2, row = r % kTileRows;
-      out[first + r] = Silu(RowSum(job, s.job_memory, tile, row)) * RowSum(job, s.job_memory, tile + 1, row);
+      out[first + r] = Silu(RowSum(job, s.shared().job_memory, tile, row)) * RowSum(job, s.shared().job_memory, tile + 1, row);
     }
   }
 };
@@ -47,14 +48,14 @@ struct QuickChoice {
     bias = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
   }
   // Ends behind a barrier of the block. False when a place is empty.
-  __device__ __forceinline__ bool Choose(const Step& s) const {
-    const StepMoe& m = s.l.moe;
+  __device__ __forceinline__ bool Choose(Step s) const {
+    const StepMoe& m = s.l().moe;
     const int e = ThreadId() / 2, half = ThreadId() % 2;
-    uint32_t* keys = reinterpret_cast<uint32_t*>(s.shared.partial);
-    const float score = e < m.router.rows ? Sigmoid(LoadShared(s.p.scratch.logits + e)) : 0.0f;
+    uint32_t* keys = reinterpret_cast<uint32_t*>(s.shared().partial);
+    const float score = e < m.router.rows ? Sigmoid(LoadShared(s.p().scratch.logits + e)) : 0.0f;
     const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0;
     if (half == 0) keys[e] = key;
-    if (ThreadId() < m.top_k) s.shared.ids[ThreadId()] = -1;
+    if (ThreadId() < m.top_k) s.shared().ids[ThreadId()] = -1;
     __syncthreads();
     int place = -1;
     const uint32_t at = SharedAddress(keys) + half * 16;
@@ -65,57 +66,57 @@ struct QuickChoice {
     }
     place += 1 + __shfl_xor_sync(0xffffffffu, place, 1);
     if (half == 0 && place < m.top_k) {
-      s.shared.ids[place] = e;
-      s.shared.weights[place] = score;
+      s.shared().ids[place] = e;
+      s.shared().weights[place] = score;
     }
     __syncthreads();
     const int lane = ThreadId() % kWarp;
-    return __all_sync(0xffffffffu, lane >= m.top_k || s.shared.ids[lane] >= 0);
+    return __all_sync(0xffffffffu, lane >= m.top_k || s.shared().ids[lane] >= 0);
   }
   // From scores to weights: the first warp, which alone reads them until the next barrier of the block.
-  __device__ __forceinline__ static void Weigh(const Step& s) {
-    const StepMoe& m = s.l.moe;
+  __device__ __forceinline__ static void Weigh(Step s) {
+    const StepMoe& m = s.l().moe;
     const int lane = ThreadId() % kWarp;
-    float score = lane < m.top_k ? s.shared.weights[lane] : 0.0f;
+    float score = lane < m.top_k ? s.shared().weights[lane] : 0.0f;
     const float sum = LaneSum(score);
     if (m.renormalize && m.top_k > 1) score /= sum + 1e-20f;
-    if (lane < m.top_k) s.shared.weights[lane] = score * m.scaling;
+    if (lane < m.top_k) s.shared().weights[lane] = score * m.scaling;
   }
 };
 
 // The addresses of the layer's first experts' records, before the barrier.
-__device__ __forceinline__ void KeepRecords(const Step& s) {
-  const StepMoe& m = s.l.moe;
-  if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared.record[ThreadId()] = m.experts.record[ThreadId()];
+__device__ __forceinline__ void KeepRecords(Step s) {
+  const StepMoe& m = s.l().moe;
+  if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
 }
 
 // The warp that chose.
-__device__ __forceinline__ void FindRecords(const Step& s) {
-  const StepMoe& m = s.l.moe;
+__device__ __forceinline__ void FindRecords(Step s) {
+  const StepMoe& m = s.l().moe;
   __syncwarp();
   if (ThreadId() < m.top_k) {
-    const int e = s.shared.ids[ThreadId()];
-    s.shared.chosen[ThreadId()] = e < kMostRecords ? s.shared.record[e] : m.experts.record[e];
+    const int e = s.shared().ids[ThreadId()];
+    s.shared().chosen[ThreadId()] = e < kMostRecords ? s.shared().record[e] : m.experts.record[e];
   }
   __syncwarp();
 }
 
 // Any number of experts and groups.
-inline __device__ __noinline__ void ChooseSlowly(const Step& s, char* memory) {
-  const StepMoe& m = s.l.moe;
+inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
+  const StepMoe& m = s.l().moe;
   const int E = static_cast<int>(m.router.rows);
   float* scores = reinterpret_cast<float*>(memory);
-  for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = LoadShared(s.p.scratch.logits + e);
+  for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = LoadShared(s.p().scratch.logits + e);
   __syncthreads();
   if (ThreadId() < kWarp) {
     const Choice choice = {m.activation, m.top_k, m.n_groups, m.topk_groups, E, m.renormalize, m.scaling};
-    Choose(choice, m.router_bias, scores, s.shared.ids, s.shared.weights, scores + E);
+    Choose(choice, m.router_bias, scores, s.shared().ids, s.shared().weights, scores + E);
   }
 }
 
 // Every block makes the same choice for itself. The first warp may use it at once, the others behind a barrier of the block.
-__device__ __forceinline__ void ChooseExperts(const Step& s, const QuickChoice& quick, char* memory) {
-  if (!QuickChoice::Covers(s.l.moe) || !quick.Choose(s)) {
+__device__ __forceinline__ void ChooseExperts(Step s, const QuickChoice& quick, char* memory) {
+  if (!QuickChoice::Covers(s.l().moe) || !quick.Choose(s)) {
     ChooseSlowly(s, memory);
   } else if (ThreadId() < kWarp) {
     QuickChoice::Weigh(s);
@@ -129,9 +130,9 @@ template <WeightFormat F>
 __device__ __forceinline__ bool TravelsAsGroups(const StepMoe& m) { return IsQuantized(F) && m.experts.width % kGroup == 0; }
 
 // A matrix of the j-th chosen expert.
-__device__ __forceinline__ MatrixView ChosenMatrix(const Step& s, int j, ExpertPart part) {
-  const StepMoe& m = s.l.moe;
-  const char* record = static_cast<const char*>(s.shared.chosen[j]);
+__device__ __forceinline__ MatrixView ChosenMatrix(Step s, int j, ExpertPart part) {
+  const StepMoe& m = s.l().moe;
+  const char* record = static_cast<const char*>(s.shared().chosen[j]);
   const int i = static_cast<int>(part);
   const bool down = part == ExpertPart::kDown;
   return {m.experts.format, down ? m.experts.hidden : m.experts.width, down ? m.experts.width : m.experts.hidden, record + m.offsets.values[i], record + m.offsets.scales[i]};
@@ -141,87 +142,91 @@ __device__ __forceinline__ MatrixView ChosenMatrix(const Step& s, int j, ExpertP
 // phase also brings into integer form.
 template <WeightFormat F>
 struct ExpertRows {
+  static constexpr int kJob = kExpertsJob;
   int width, each, window;  // tasks an expert, tasks a pass
   Share share;
 
-  __device__ __forceinline__ explicit ExpertRows(const Step& s) {
-    const StepMoe& m = s.l.moe;
+  __device__ __forceinline__ explicit ExpertRows(Step s) {
+    const StepMoe& m = s.l().moe;
     width = static_cast<int>(m.experts.width), each = (width + kGroup - 1) / kGroup;
-    share = ShareOf(s.p, m.top_k * each);
-    window = s.l.window.experts;
+    share = ShareOf(s.p(), m.top_k * each);
+    window = s.l().window.experts;
   }
   // A task's tiles: gate, gate, up, up.
-  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const uint32_t x = HiddenForm<F>(s);
-    BuildJob(job, kTaskTiles * n, s.p.hidden, [&](int i) {
+    const int width = static_cast<int>(s.l().moe.experts.width), each = (width + kGroup - 1) / kGroup;
+    BuildJob(job, kTaskTiles * n, s.p().hidden, [&](int i) {
       const int task = first + i / kTaskTiles, j = task / each, begin = (task - j * each) * kGroup + i % 2 * kTileRows;
       const MatrixView m = ChosenMatrix(s, j, i % kTaskTiles < 2 ? ExpertPart::kGate : ExpertPart::kUp);
       return TileOf<F>(m, min(begin, width - 1), max(1, min(kTileRows, width - begin)), 0, x, 0);
     });
   }
-  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
-    const bool groups = TravelsAsGroups<F>(s.l.moe);
+  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
+    const bool groups = TravelsAsGroups<F>(s.l().moe);
 #pragma unroll 1
     for (int t = ThreadId() / kWarp; t < n; t += kStepWarps) {  // a warp a task
       const int task = first + t, j = task / each, lane = ThreadId() % kWarp, row = (task - j * each) * kGroup + lane;
       const int tile = kTaskTiles * t + lane / kTileRows;
-      const float y = row < width ? Silu(RowSum(job, s.job_memory, tile, lane % kTileRows)) * RowSum(job, s.job_memory, tile + 2, lane % kTileRows) : 0.0f;
-      if (groups) QuantizeGroup(reinterpret_cast<char*>(s.p.scratch.activated_groups) + task * kStagedGroupBytes, y);
-      else if (row < width) s.p.scratch.activated[j * width + row] = y;
+      const float y = row < width ? Silu(RowSum(job, s.shared().job_memory, tile, lane % kTileRows)) * RowSum(job, s.shared().job_memory, tile + 2, lane % kTileRows) : 0.0f;
+      if (groups) QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.activated_groups) + task * kStagedGroupBytes, y);
+      else if (row < width) s.p().scratch.activated[j * width + row] = y;
     }
   }
 };
 
 // True when the shared experts are as wide as the others: one more answer of the same job. Else they get a job of their own.
-__device__ __forceinline__ bool SharedIsOneOf(const Step& s) { return s.l.glu.width == s.l.moe.experts.width; }
+__device__ __forceinline__ bool SharedIsOneOf(Step s) { return s.l().glu.width == s.l().moe.experts.width; }
 
 // x += sum_j weight_j Down_j a_j + the shared experts' answer, for this block's rows.
 template <WeightFormat F>
 struct DownRows {
-  int width, shared_width, experts, window;
+  static constexpr int kJob = kDownJob;
+  int width, experts, window;
   Share share;
   float before;  // of the first pass's first rows, asked for ahead
 
-  __device__ __forceinline__ explicit DownRows(const Step& s) {
-    const StepMoe& m = s.l.moe;
-    width = static_cast<int>(m.experts.width), shared_width = static_cast<int>(s.l.glu.width);
+  __device__ __forceinline__ explicit DownRows(Step s) {
+    const StepMoe& m = s.l().moe;
+    width = static_cast<int>(m.experts.width);
     experts = m.top_k + SharedIsOneOf(s);
-    share = ShareOf(s.p, s.p.hidden);
-    window = s.l.window.down;
+    share = ShareOf(s.p(), s.p().hidden);
+    window = s.l().window.down;
   }
   // Tile i is rows 16 (i / experts) .. of answer i % experts.
-  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
+    const int width = static_cast<int>(s.l().moe.experts.width), experts = s.l().moe.top_k + SharedIsOneOf(s);
     BuildJob(job, TilesOf(n) * experts, width, [&](int i) {
       const int j = i % experts;
-      const MatrixView m = j < s.l.moe.top_k ? ChosenMatrix(s, j, ExpertPart::kDown) : s.l.glu.down;
-      return TileOf<F>(m, first, n, i / experts, SharedAddress(s.memory) + j * static_cast<uint32_t>(FormBytes<F>(width)), 0);
+      const MatrixView m = j < s.l().moe.top_k ? ChosenMatrix(s, j, ExpertPart::kDown) : s.l().glu.down;
+      return TileOf<F>(m, first, n, i / experts, s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), 0);
     });
   }
   // Sixteen lanes a row: one an answer, added as a tree.
-  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int n) const {
-    const int j = ThreadId() % kTileRows, top_k = s.l.moe.top_k;
-    const float weight = j < top_k ? s.shared.weights[j] : j < experts ? 1.0f : 0.0f;
+  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
+    const int j = ThreadId() % kTileRows, top_k = s.l().moe.top_k;
+    const float weight = j < top_k ? s.shared().weights[j] : j < experts ? 1.0f : 0.0f;
 #pragma unroll 1
     for (int base = 0; base < n; base += kStepThreads / kTileRows) {
       const int r = base + ThreadId() / kTileRows;
-      float* x = s.p.scratch.x + first + min(r, n - 1);
+      float* x = s.p().scratch.x + first + min(r, n - 1);
       const float old = first == share.begin && base == 0 ? before : LoadShared(x);
       const bool mine = r < n && j < experts;
-      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.job_memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
+      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.shared().job_memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
       if (j == 0 && r < n) *x = old + sum;
     }
   }
   // Ends behind a barrier of the block. Everything is asked for before anything is written.
-  __device__ __forceinline__ void StageActivated(const Step& s) {
-    const StepMoe& m = s.l.moe;
-    const float* from = s.p.scratch.activated;
-    before = LoadShared(s.p.scratch.x + min(share.begin + ThreadId() / kTileRows, s.p.hidden - 1));
+  __device__ __forceinline__ void StageActivated(Step s) {
+    const StepMoe& m = s.l().moe;
+    const float* from = s.p().scratch.activated;
+    before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId() / kTileRows, s.p().hidden - 1));
     if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 2 * kStepThreads) {
       const float* shared = from + m.top_k * width;
       const float low = ThreadId() < width ? LoadShared(shared + ThreadId()) : 0.0f;
       const float high = ThreadId() + kStepThreads < width ? LoadShared(shared + ThreadId() + kStepThreads) : 0.0f;
-      CopyGroups(s.memory, reinterpret_cast<const char*>(s.p.scratch.activated_groups), m.top_k * (width / kGroup));
-      char* to = s.memory + m.top_k * FormBytes<F>(width) + ThreadId() / kWarp * kStagedGroupBytes;
+      CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
+      char* to = s.memory() + m.top_k * FormBytes<F>(width) + ThreadId() / kWarp * kStagedGroupBytes;
       if (ThreadId() < width) QuantizeGroup(to, low);
       if (ThreadId() + kStepThreads < width) QuantizeGroup(to + kStepWarps * kStagedGroupBytes, high);
       __syncthreads();
@@ -229,17 +234,18 @@ struct DownRows {
     }
     StageSlowly(s);
   }
-  __device__ __noinline__ void StageSlowly(const Step& s) const {
-    const StepMoe& m = s.l.moe;
-    const float* from = s.p.scratch.activated;
+  __device__ __noinline__ static void StageSlowly(Step s) {
+    const StepMoe& m = s.l().moe;
+    const int width = static_cast<int>(m.experts.width), shared_width = static_cast<int>(s.l().glu.width);
+    const float* from = s.p().scratch.activated;
     if (TravelsAsGroups<F>(m)) {
       // The experts' groups follow each other, here and there.
-      CopyGroups(s.memory, reinterpret_cast<const char*>(s.p.scratch.activated_groups), m.top_k * (width / kGroup));
+      CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
     } else {
 #pragma unroll 1
-      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(SharedAddress(s.memory) + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width);
+      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width);
     }
-    if (SharedIsOneOf(s)) StageFloats<F>(SharedAddress(s.memory) + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width);
+    if (SharedIsOneOf(s)) StageFloats<F>(s.memory_at() + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width);
     __syncthreads();
   }
 };

@@ -157,9 +157,9 @@ __device__ __forceinline__ void ActivateGates(const StepKda& k, int h, float rat
   }
 }
 
-__device__ inline void RecordToken(const Step& s, int h, int slice, const StepKdaShared& x) {
-  const StepKda& k = s.l.kda;
-  const int64_t slot = s.p.position % k.ring_tokens * k.H + h;
+__device__ inline void RecordToken(Step s, int h, int slice, const StepKdaShared& x) {
+  const StepKda& k = s.l().kda;
+  const int64_t slot = s.p().position % k.ring_tokens * k.H + h;
   if (ThreadId() < kStepSlice) k.ring_u[slot * k.K + slice * kStepSlice + ThreadId()] = x.token.u[ThreadId()];
   if (slice != 0) return;
 #pragma unroll 1
@@ -191,13 +191,13 @@ struct KdaLoads {
 // Convolution to gated norm for one slice of one head; the state is read once and written once. What is missing of the
 // norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
 template <WeightFormat F, int kRows>
-__device__ __forceinline__ void KdaSlice(const Step& s, int h, int slice, KdaLoads<kRows>& loads) {
-  const StepKda& k = s.l.kda;
-  StepKdaShared& x = *reinterpret_cast<StepKdaShared*>(s.memory);
-  char* staged = s.memory + AlignUp(sizeof(StepKdaShared), 16);
+__device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRows>& loads) {
+  const StepKda& k = s.l().kda;
+  StepKdaShared& x = *reinterpret_cast<StepKdaShared*>(s.memory());
+  char* staged = s.memory() + AlignUp(sizeof(StepKdaShared), 16);
   const Staged f = {reinterpret_cast<float*>(staged)}, g = {reinterpret_cast<float*>(staged + StagedFloatBytes(k.rank))};
-  const float* projected = s.p.scratch.projected;
-  const int* at = s.l.inputs.at;
+  const float* projected = s.p().scratch.projected;
+  const int* at = s.l().inputs.at;
   const int n_items = 2 * k.K + kStepSlice;
   const float input = LoadShared(projected + at[loads.item.which] + loads.item.channel);
   const float beta = LoadShared(projected + at[5] + h);
@@ -228,61 +228,36 @@ __device__ __forceinline__ void KdaSlice(const Step& s, int h, int slice, KdaLoa
     const int d = slice * kStepSlice + ThreadId();
     const float squares = LaneSum(out * out), y = out * loads.o_norm * x.gate[ThreadId()];
     if constexpr (IsQuantized(F)) {
-      QuantizeGroup(reinterpret_cast<char*>(s.p.scratch.mixed_groups) + (h * k.K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
+      QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.mixed_groups) + (h * k.K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
     } else {
-      s.p.scratch.mixed[h * k.K + d] = y;
+      s.p().scratch.mixed[h * k.K + d] = y;
     }
-    if (ThreadId() == 0) s.p.scratch.squares[h * (k.K / kStepSlice) + slice] = squares;
+    if (ThreadId() == 0) s.p().scratch.squares[h * (k.K / kStepSlice) + slice] = squares;
   }
   if (k.ring_k != nullptr) RecordToken(s, h, slice, x);
   __syncthreads();
 }
 
 template <int kRows>
-__device__ __forceinline__ void LoadSlice(const Step& s, int unit, KdaLoads<kRows>& loads) {
-  const int slices = s.l.kda.K / kStepSlice;
-  unit = min(unit, s.l.kda.H * slices - 1);
-  loads.Load(s.l.kda, unit / slices, unit % slices);
-}
-
-// The phase with the barrier in front of it. A slice a block as long as there are blocks.
-template <WeightFormat F, int kRows, typename Barrier>
-__device__ __forceinline__ void KdaPhase(const Step& s, Barrier& barrier) {
-  const int slices = s.l.kda.K / kStepSlice, units = s.l.kda.H * slices;
-  barrier.Arrive();
-#pragma unroll 1
-  for (int unit = BlockId();; unit += GridSize()) {
-    KdaLoads<kRows> loads;
-    LoadSlice(s, unit, loads);
-    if (unit == BlockId()) {
-      PrefetchAhead(s.l.ahead);
-      barrier.Wait();
-    }
-    if (unit >= units) return;
-    KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
-    if (unit + GridSize() >= units) return;
-  }
+__device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<kRows>& loads) {
+  const int slices = s.l().kda.K / kStepSlice;
+  unit = min(unit, s.l().kda.H * slices - 1);
+  loads.Load(s.l().kda, unit / slices, unit % slices);
 }
 
 // The usual head (128 channels, bf16 gates) has its own copy, which keeps all it asked for in registers.
 inline constexpr int kUsualRows = 8;
 __device__ __forceinline__ bool IsUsual(const StepKda& k) { return k.K == kUsualRows * kKeyParts && GateRows::Covers(k); }
 
-template <WeightFormat F, typename Barrier>
-__device__ __noinline__ Barrier KdaPhaseOfAnyShape(const Step& s, Barrier barrier) {
-  KdaPhase<F, kMaxRows>(s, barrier);
-  return barrier;
-}
-
 // The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
-__device__ inline void AdvanceTails(const Step& s) {
-  const StepKda& k = s.l.kda;
+__device__ inline void AdvanceTails(Step s) {
+  const StepKda& k = s.l().kda;
   constexpr int kMost = 7;
-  const Share share = ShareOf(s.p, 3 * k.C);
+  const Share share = ShareOf(s.p(), 3 * k.C);
 #pragma unroll 1
   for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
-    const float x = LoadShared(s.p.scratch.projected + s.l.inputs.at[c / k.C] + c % k.C);
+    const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[c / k.C] + c % k.C);
     float kept[kMost];
 #pragma unroll
     for (int j = 1; j < kMost; ++j) kept[j] = j < k.W - 1 ? LoadShared(tail + j) : 0.0f;
@@ -292,21 +267,21 @@ __device__ inline void AdvanceTails(const Step& s) {
     }
     tail[k.W - 2] = x;
     if (k.conv_ring != nullptr) {
-      k.conv_ring[(c / k.C * k.ring_tokens + s.p.position % k.ring_tokens) * k.C + c % k.C] = x;
+      k.conv_ring[(c / k.C * k.ring_tokens + s.p().position % k.ring_tokens) * k.C + c % k.C] = x;
     }
   }
 }
 
 // 1 / root of every head into `inverse`: the slices' sums of squares, all asked for at once and added in order.
-__device__ inline void HeadRoots(const Step& s, float* inverse) {
-  const StepKda& k = s.l.kda;
+__device__ inline void HeadRoots(Step s, float* inverse) {
+  const StepKda& k = s.l().kda;
   const int slices = k.K / kStepSlice;
   constexpr int kMost = kMaxHeadDim / kStepSlice;
 #pragma unroll 1
   for (int h = ThreadId(); h < k.H; h += kStepThreads) {
     float squares[kMost];
 #pragma unroll
-    for (int i = 0; i < kMost; ++i) squares[i] = i < slices ? LoadShared(s.p.scratch.squares + h * slices + i) : 0.0f;
+    for (int i = 0; i < kMost; ++i) squares[i] = i < slices ? LoadShared(s.p().scratch.squares + h * slices + i) : 0.0f;
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kMost; ++i) sum += squares[i];
@@ -316,13 +291,13 @@ __device__ inline void HeadRoots(const Step& s, float* inverse) {
 
 // The staged output of the KDA heads, normed: the roots arrive together with what they divide. Ends behind a barrier of the block.
 template <WeightFormat F>
-__device__ __forceinline__ Staged StageHeads(const Step& s) {
-  const StepKda& k = s.l.kda;
-  const Staged y = PlaceForm<F>(s.memory);
-  float* inverse = reinterpret_cast<float*>(s.memory + FormBytes<F>(k.C));
+__device__ __forceinline__ Staged StageHeads(Step s) {
+  const StepKda& k = s.l().kda;
+  const Staged y = PlaceForm<F>(s.memory());
+  float* inverse = reinterpret_cast<float*>(s.memory() + FormBytes<F>(k.C));
   HeadRoots(s, inverse);
   if constexpr (IsQuantized(F)) {
-    CopyGroups(y.q, reinterpret_cast<const char*>(s.p.scratch.mixed_groups), k.C / kGroup);
+    CopyGroups(y.q, reinterpret_cast<const char*>(s.p().scratch.mixed_groups), k.C / kGroup);
     __syncthreads();
 #pragma unroll 1
     for (int group = ThreadId(); group < k.C / kGroup; group += kStepThreads) {
@@ -331,7 +306,7 @@ __device__ __forceinline__ Staged StageHeads(const Step& s) {
   } else {
     __syncthreads();
     for (int i = ThreadId(); i < (k.C + kGroup - 1) / kGroup * kGroup; i += kStepThreads) {
-      y.f[i] = i < k.C ? LoadShared(s.p.scratch.mixed + i) * inverse[i / k.K] : 0.0f;
+      y.f[i] = i < k.C ? LoadShared(s.p().scratch.mixed + i) * inverse[i / k.K] : 0.0f;
     }
   }
   __syncthreads();

@@ -11,11 +11,17 @@ namespace rill::cuda {
 inline constexpr int kMostRecords = 256;  // experts whose addresses are kept in shared memory
 static_assert(kStepThreads == kJobThreads);
 
+// Where the phases' jobs lie. One is built while the one before it runs, so neighbours differ: inputs, output, shared or dense gate and up,
+// experts, down, and the next layer's inputs or the head. A further pass takes the spare one in turn with its phase's own.
+inline constexpr int kInputsJob = 0, kOutputJob = 1, kGluJob = 0, kExpertsJob = 1, kDownJob = 2, kSharedDownJob = 1, kSpareJob = 3, kStepJobs = 4;
+
 // Shared memory that lives through the whole step; the rest of the block's shared memory belongs to the phase.
 struct StepShared {
   StepParams params;
   StepLayer layer[2];             // this layer and the next
-  Job job[3];                     // of this phase, of the next one, and of the next pass
+  Job job[kStepJobs];
+  JobMemory job_memory;
+  unsigned barrier_target;        // the first thread's: arrivals that the next wait waits for
   float scratch[kMaxWarps];
   int ids[kMaxTopK];
   float weights[kMaxTopK];
@@ -27,13 +33,18 @@ struct StepShared {
 
 constexpr size_t kPhaseAt = AlignUp(sizeof(StepShared), 128);  // the phase's memory, behind it
 
+// A layer's step, as a phase sees it. Everything has a fixed place in the block's memory, so that this travels in one register: a struct
+// that is passed by reference lives in local memory, and the local memory of 512 threads is more than the first-level cache holds.
 struct Step {
-  const StepParams& p;
-  const StepLayer& l;
-  StepShared& shared;
-  char* memory;                   // of the phase
-  JobMemory job_memory;
-  int& turn;                      // which of the first two jobs is this phase's
+  int index;  // of the layer
+
+  __device__ __forceinline__ StepShared& shared() const { return *reinterpret_cast<StepShared*>(block_memory); }
+  __device__ __forceinline__ const StepParams& p() const { return shared().params; }
+  __device__ __forceinline__ const StepLayer& l() const { return shared().layer[index % 2]; }
+  __device__ __forceinline__ char* memory() const { return block_memory + kPhaseAt; }  // of the phase
+  __device__ __forceinline__ uint32_t memory_at() const { return SharedAddress(block_memory) + static_cast<uint32_t>(kPhaseAt); }
+  __device__ __forceinline__ Step next() const { return {index + 1}; }
+  __device__ __forceinline__ bool last() const { return index + 1 == p().n_layers; }
 
   // This warp's place among all warps of the grid, from the last warp of a block down: what few rows there are goes to warps
   // that have the least to do.
@@ -64,46 +75,47 @@ __device__ __forceinline__ Staged PlaceForm(char* to) {
 // Where big matrices find the staged hidden vector. In float32 it lies at the start of the phase's memory in any case, for the plain
 // matrices (router, low-rank gates); the integer form of q8 and q4 lies behind it.
 template <WeightFormat F>
-__device__ __forceinline__ uint32_t HiddenForm(const Step& s) { return SharedAddress(s.memory) + (IsQuantized(F) ? StagedFloatBytes(s.p.hidden) : 0); }
+__device__ __forceinline__ uint32_t HiddenForm(Step s) { return s.memory_at() + (IsQuantized(F) ? StagedFloatBytes(s.p().hidden) : 0); }
 
 // ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
 
-// A phase's rows: `share`, of which a pass takes `window`; Build(s, job, first, n) makes the job of rows [first, first + n), by one warp;
-// Done(s, job, first, n) uses its sums.
+// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kJob, where its first pass is
+// built; Build(s, job, first, n) makes the job of rows [first, first + n), by one warp; Done(s, job, first, n) uses its sums.
 
-// A warp builds the first pass of the phase that comes (Ahead: of the one after the phase that runs); everyone starts it behind a barrier
-// of the block.
 template <typename Rows>
-__device__ __forceinline__ void BuildPass(const Step& s, const Rows& rows, Job& job, int first) {
-  rows.Build(s, job, first, max(0, min(rows.window, rows.share.end - first)));
+__device__ __forceinline__ void BuildPass(Step s, const Rows& rows, int job, int first) {
+  Rows::Build(s, s.shared().job[job], first, max(0, min(rows.window, rows.share.end - first)));
 }
+// A warp builds the first pass of a phase to come.
 template <typename Rows>
-__device__ __forceinline__ void BuildFirst(const Step& s, const Rows& rows) {
-  if (ThreadId() / kWarp == 0) BuildPass(s, rows, s.shared.job[s.turn], rows.share.begin);
+__device__ __forceinline__ void BuildFirst(Step s, int warp) {
+  if (ThreadId() / kWarp != warp) return;
+  const Rows rows(s);
+  BuildPass(s, rows, Rows::kJob, rows.share.begin);
 }
-template <typename Rows, typename... Args>
-__device__ __forceinline__ void BuildAhead(const Step& s, const Args&... args) {
-  if (ThreadId() / kWarp != kStepWarps - 1) return;
-  const Rows rows(s, args...);
-  BuildPass(s, rows, s.shared.job[s.turn ^ 1], rows.share.begin);
-}
-template <WeightFormat F>
-__device__ __forceinline__ void StartFirst(const Step& s) { StartJob<F>(SharedAddress(&s.shared.job[s.turn]), s.job_memory); }
+// The last warp has the least to do.
+template <typename Rows>
+__device__ __forceinline__ void BuildAhead(Step s) { BuildFirst<Rows>(s, kStepWarps - 1); }
+
+// Everyone, behind a barrier of the block that follows the building.
+template <WeightFormat F, typename Rows>
+__device__ __forceinline__ void StartFirst(Step s) { StartJob<F>(SharedAddress(&s.shared().job[Rows::kJob]), s.shared().job_memory); }
 
 // The passes from row `first` on: few have them, so they stand apart.
 template <WeightFormat F, typename Rows>
-__device__ __noinline__ void RunMorePasses(const Step& s, const Rows& rows, int first) {
-  int now = s.turn, spare = 2;
+__device__ __noinline__ void RunMorePasses(Step s, int first) {
+  const Rows rows(s);
+  int now = Rows::kJob, spare = kSpareJob;
 #pragma unroll 1
   for (; first < rows.share.end; first += rows.window) {
     __syncthreads();
-    if (ThreadId() < kWarp) BuildPass(s, rows, s.shared.job[spare], first);
+    if (ThreadId() < kWarp) BuildPass(s, rows, spare, first);
     __syncthreads();
     const int last = now;
     now = spare, spare = last;
-    const Job& job = s.shared.job[now];
-    StartJob<F>(SharedAddress(&job), s.job_memory);
-    RunJob<F>(SharedAddress(&job), s.job_memory);
+    const Job& job = s.shared().job[now];
+    StartJob<F>(SharedAddress(&job), s.shared().job_memory);
+    RunJob<F>(SharedAddress(&job), s.shared().job_memory);
     __syncthreads();
     rows.Done(s, job, first, min(rows.window, rows.share.end - first));
   }
@@ -111,14 +123,13 @@ __device__ __noinline__ void RunMorePasses(const Step& s, const Rows& rows, int 
 
 // Ends without a barrier behind Done().
 template <WeightFormat F, typename Rows>
-__device__ __forceinline__ void RunPasses(const Step& s, const Rows& rows) {
-  const Job& job = s.shared.job[s.turn];
-  RunJob<F>(SharedAddress(&job), s.job_memory);
+__device__ __forceinline__ void RunPasses(Step s, const Rows& rows) {
+  const Job& job = s.shared().job[Rows::kJob];
+  RunJob<F>(SharedAddress(&job), s.shared().job_memory);
   __syncthreads();
   const int first = rows.share.begin, n = rows.share.end - first;
   rows.Done(s, job, first, min(rows.window, n));
-  if (rows.window < n) RunMorePasses<F>(s, rows, first + rows.window);
-  s.turn ^= 1;
+  if (rows.window < n) RunMorePasses<F, Rows>(s, first + rows.window);
 }
 
 // Writes the sums of a job's rows to `to` + their places, or adds them to what is there. `before` is what was there for this thread's first row.
@@ -134,6 +145,31 @@ inline __device__ __noinline__ void WriteSums(uint32_t job_at, JobMemory memory,
     *at = !add ? sum : (i == ThreadId() ? before : LoadShared(at)) + sum;
   }
 }
+
+// ---- output projections: x += W y for a staged y -----------------------------------------------------------------------
+
+enum class Answer { kMixer, kDense, kShared };  // of the mixer, of a dense block, of shared experts that are not as wide as the others
+
+template <WeightFormat F, Answer answer>
+struct OutputRows {
+  static constexpr int kJob = answer == Answer::kMixer ? kOutputJob : answer == Answer::kDense ? kDownJob : kSharedDownJob;
+  Share share;
+  int window;
+  float before;  // of the first pass's first rows, asked for ahead
+
+  __device__ __forceinline__ explicit OutputRows(Step s)
+      : share(ShareOf(s.p(), s.p().hidden)), window(answer == Answer::kMixer ? s.l().window.output : s.l().window.down) {}
+  __device__ __forceinline__ static const MatrixView& Matrix(Step s) { return answer == Answer::kMixer ? s.l().o : s.l().glu.down; }
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
+    const MatrixView& m = Matrix(s);
+    BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, s.memory_at(), first); });
+  }
+  __device__ __forceinline__ void Ask(Step s) { before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId(), s.p().hidden - 1)); }
+  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int) const {
+    const float old = first == share.begin ? before : LoadShared(s.p().scratch.x + min(first + ThreadId(), s.p().hidden - 1));
+    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().scratch.x, true, old);
+  }
+};
 
 // ---- plain rows: the router, the low-rank gates and beta, bf16 or float32, a row a warp ----------------------------------------
 
@@ -163,7 +199,7 @@ struct HiddenNorm {
 // Ends behind a barrier of the block. One copy of the code for all phases.
 template <WeightFormat F>
 __device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
-  StepShared& shared = SharedAt<StepShared>(SharedAddress(block_memory));
+  StepShared& shared = *reinterpret_cast<StepShared*>(block_memory);
   const float* from = shared.params.scratch.x;
   const int K = shared.params.hidden, beyond = ThreadId() + HiddenNorm::kKept * kStepThreads;
   char* memory = block_memory + kPhaseAt;
@@ -221,9 +257,9 @@ __device__ __noinline__ void StageFloats(uint32_t at, const float* from, int K) 
 }
 
 // The first layer's input is a row of the embedding. Every block writes the whole row, all the same values, and reads what it wrote.
-inline __device__ __noinline__ void Embed(const Step& s) {
+inline __device__ __noinline__ void Embed(Step s) {
 #pragma unroll 1
-  for (int i = ThreadId(); i < s.p.hidden; i += kStepThreads) s.p.scratch.x[i] = WeightAt(s.p.embedding, s.p.token, i);
+  for (int i = ThreadId(); i < s.p().hidden; i += kStepThreads) s.p().scratch.x[i] = WeightAt(s.p().embedding, s.p().token, i);
   __syncthreads();
 }
 

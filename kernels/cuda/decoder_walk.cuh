@@ -1,7 +1,8 @@
-// kernels/cuda/decoder_walk.cuh — the order of the phases within a layer, and the barrier between them.
+// kernels/cuda/decoder_walk.cuh — the phases of a layer, and the barrier between them.
 //
 // Every phase has the same shape: arrive, ask for what needs no activation (weights into their slots, norms, states), wait, stage the
-// activations, compute, write. What is asked for between arriving and waiting hides the barrier.
+// activations, compute, write. What is asked for between arriving and waiting hides the barrier. A phase is a function of its own that is
+// not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
 #pragma once
 
 #include <algorithm>
@@ -14,287 +15,321 @@ namespace rill::cuda {
 
 // Arrivals are counted for ever; comparing the difference survives the wrap. The block's barriers carry the order to and from its first
 // thread, whose release and acquire carry it across the grid.
-class GridBarrier {
- public:
-  __device__ explicit GridBarrier(const StepParams& p) : arrivals_(p.barrier), target_(p.barrier_base) {}
-  __device__ __forceinline__ void Arrive() {
-    target_ += GridSize();
+struct GridBarrier {
+  __device__ __forceinline__ static void Arrive(Step s) {
     __syncthreads();
-    if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(arrivals_) : "memory");
+    if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
   }
-  __device__ __forceinline__ void Wait() {
+  __device__ __forceinline__ static void Wait(Step s) {
     if (ThreadId() == 0) {
+      const unsigned* arrivals = s.p().barrier;
+      const unsigned target = s.shared().barrier_target + GridSize();
+      s.shared().barrier_target = target;
       unsigned seen;
       do {
-        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals_) : "memory");
-      } while (static_cast<int>(seen - target_) < 0);
+        asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals) : "memory");
+      } while (static_cast<int>(seen - target) < 0);
     }
     __syncthreads();
   }
-  template <typename Meanwhile>
-  __device__ void Sync(Meanwhile meanwhile) {
-    Arrive();
-    meanwhile();
-    Wait();
-  }
-
- private:
-  unsigned* arrivals_;
-  unsigned target_;
 };
 
-// The kernel's parameters come to shared memory, where functions that are not inlined reach them cheaply, and the zeros of the products.
-// The caller puts a barrier behind it.
-__device__ inline void BeginStep(const StepParams& from, StepShared& shared) {
-  static_assert(sizeof(StepParams) % 8 == 0);
-  for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
-    reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
-  }
-  ClearZeros(shared.zeros);
+template <typename Barrier, typename Meanwhile>
+__device__ __forceinline__ void Cross(Step s, Meanwhile meanwhile) {
+  Barrier::Arrive(s);
+  meanwhile();
+  Barrier::Wait(s);
 }
+
 __device__ inline void LoadLayer(const StepLayer* from, StepLayer* to) {
   static_assert(sizeof(StepLayer) % 16 == 0);
   for (unsigned i = ThreadId(); i < sizeof(StepLayer) / 16; i += kStepThreads) {
     reinterpret_cast<uint4*>(to)[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
   }
 }
+// The kernel's parameters, the first layer and the zeros of the products come to shared memory. Ends behind a barrier of the block.
+__device__ inline void BeginStep(const StepParams& from) {
+  StepShared& shared = Step{0}.shared();
+  static_assert(sizeof(StepParams) % 8 == 0);
+  for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
+    reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
+  }
+  LoadLayer(from.layers, &shared.layer[0]);
+  ClearZeros(shared.zeros);
+  if (ThreadId() == 0) {
+    const uint32_t base = SharedAddress(block_memory);
+    shared.job_memory = {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), from.slots};
+    shared.barrier_target = from.barrier_base;
+  }
+  __syncthreads();
+}
 
 // ---- input projections -----------------------------------------------------------------------------------------------
 
 template <WeightFormat F>
 struct InputRows {
+  static constexpr int kJob = kInputsJob;
   Share share;
   int window;
-  HiddenNorm norm;
 
-  __device__ __forceinline__ explicit InputRows(const Step& s)
-      : share(ShareOf(s.p, s.l.inputs.big_rows())), window(s.l.window.inputs) {}
-  __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
-    const StepInputs& in = s.l.inputs;
-    BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p.hidden, HiddenForm<F>(s), first, n,
+  __device__ __forceinline__ explicit InputRows(Step s) : share(ShareOf(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
+    const StepInputs& in = s.l().inputs;
+    BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p().hidden, HiddenForm<F>(s), first, n,
                      [&](int i, int begin) { return in.offset[in.plain + i] + begin; });
   }
-  __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.job_memory, s.p.scratch.projected, false, 0);
-  }
-  // The plain matrix that holds plain row `row`, and its first row's number.
-  __device__ static int Find(const StepInputs& in, int row, int* begin) {
-    int i = 0;
-#pragma unroll 1
-    while (row >= in.end[i]) ++i;
-    *begin = i == 0 ? 0 : in.end[i - 1];
-    return i;
-  }
-  // Behind a barrier of the block that follows the building.
-  __device__ __forceinline__ void Start(const Step& s) {
-    StartFirst<F>(s);
-    norm.Load(s.l.input_norm, s.p.hidden);
-  }
-  // The hidden vector is staged.
-  __device__ __forceinline__ void RunPlain(const Step& s) const {
-    const StepInputs& in = s.l.inputs;
-#pragma unroll 1
-    for (int row = s.last_first(); row < in.plain_rows(); row += s.all_warps()) {
-      int begin;
-      const int i = Find(in, row, &begin);
-      const float y = PlainDot(in.weight[i], row - begin, SharedAddress(s.memory));
-      if (ThreadId() % kWarp == 0) s.p.scratch.projected[in.offset[i] + row - begin] = y;
-    }
+  __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
+    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().scratch.projected, false, 0);
   }
 };
 
-// ---- output projections: x += W y for a staged y -----------------------------------------------------------------------
+// The plain matrix that holds plain row `row`, and its first row's number.
+__device__ __forceinline__ int FindPlain(const StepInputs& in, int row, int* begin) {
+  int i = 0;
+#pragma unroll 1
+  while (row >= in.end[i]) ++i;
+  *begin = i == 0 ? 0 : in.end[i - 1];
+  return i;
+}
 
-template <WeightFormat F>
-struct OutputRows {
-  const MatrixView& m;
-  Share share;
-  int window;
-  float before;  // of the first pass's first rows, asked for ahead
-
-  __device__ __forceinline__ OutputRows(const Step& s, const MatrixView& matrix, int pass)
-      : m(matrix), share(ShareOf(s.p, s.p.hidden)), window(pass) {}
-  __device__ __noinline__ void Build(const Step& s, Job& job, int first, int n) const {
-    BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, SharedAddress(s.memory), first); });
-  }
-  __device__ __forceinline__ void Ask(const Step& s) { before = LoadShared(s.p.scratch.x + min(share.begin + ThreadId(), s.p.hidden - 1)); }
-  __device__ __forceinline__ void Done(const Step& s, const Job& job, int first, int) const {
-    const float old = first == share.begin ? before : LoadShared(s.p.scratch.x + min(first + ThreadId(), s.p.hidden - 1));
-    WriteSums(SharedAddress(&job), s.job_memory, s.p.scratch.x, true, old);
-  }
-};
-
-// ---- mixers: from the projected inputs (of this block; a barrier is still to come) to the residual stream ---------------------
-
+// The job is built already: the phase before ended in a barrier of the block behind it.
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void MixKda(const Step& s, Barrier& barrier) {
-  if (IsUsual(s.l.kda)) KdaPhase<F, kUsualRows>(s, barrier);
-  else barrier = KdaPhaseOfAnyShape<F>(s, barrier);
-  OutputRows<F> output(s, s.l.o, s.l.window.output);
-  barrier.Sync([&] { StartFirst<F>(s); });
-  output.Ask(s);
-  StageHeads<F>(s);
-  BuildAhead<GluRows<F>>(s);
-  RunPasses<F>(s, output);
+__device__ __noinline__ void InputPhase(Step s) {
+  HiddenNorm norm;
+  const auto ask = [&] {
+    StartFirst<F, InputRows<F>>(s);
+    norm.Load(s.l().input_norm, s.p().hidden);
+  };
+  if (s.index == 0) {
+    ask();
+    Embed(s);
+  } else {
+    Cross<Barrier>(s, ask);
+  }
+  StageNormed<F>(norm, s.l().input_norm);
+  const StepInputs& in = s.l().inputs;
+#pragma unroll 1
+  for (int row = s.last_first(); row < in.plain_rows(); row += s.all_warps()) {
+    int begin;
+    const int i = FindPlain(in, row, &begin);
+    const float y = PlainDot(in.weight[i], row - begin, s.memory_at());
+    if (ThreadId() % kWarp == 0) s.p().scratch.projected[in.offset[i] + row - begin] = y;
+  }
+  BuildAhead<OutputRows<F, Answer::kMixer>>(s);  // behind the mixer, which has no job
+  RunPasses<F>(s, InputRows<F>(s));
+}
+
+// ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
+
+template <WeightFormat F, int kRows, typename Barrier>
+__device__ __noinline__ void KdaPhase(Step s) {
+  const int slices = s.l().kda.K / kStepSlice, units = s.l().kda.H * slices;
+  Barrier::Arrive(s);
+#pragma unroll 1
+  for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
+    KdaLoads<kRows> loads;
+    LoadSlice(s, unit, loads);
+    if (unit == BlockId()) {
+      PrefetchAhead(s.l().ahead);
+      Barrier::Wait(s);
+    }
+    if (unit >= units) return;
+    KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
+    if (unit + GridSize() >= units) return;
+  }
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void MixMla(const Step& s, Barrier& barrier) {
-  const MlaTask a = TaskOf(s);
-  barrier.Sync([&] { PrefetchAhead(s.l.ahead); });
-  MlaAbsorb<F>(s, a);
-  barrier.Sync([] {});
-  MlaAttend(s, a);
-  barrier.Sync([] {});
-  MlaExpand<F>(s, a);
-  OutputRows<F> output(s, s.l.o, s.l.window.output);
-  barrier.Sync([&] { StartFirst<F>(s); });
-  output.Ask(s);
-  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.mixed, a.H * a.V);
+__device__ __noinline__ void KdaOutputPhase(Step s) {
+  using Rows = OutputRows<F, Answer::kMixer>;
+  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  Rows rows(s);
+  rows.Ask(s);
+  StageHeads<F>(s);
+  BuildAhead<GluRows<F>>(s);
+  RunPasses<F>(s, rows);
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void MlaAbsorbPhase(Step s) {
+  Cross<Barrier>(s, [&] { PrefetchAhead(s.l().ahead); });
+  MlaAbsorb<F>(s);
+}
+template <typename Barrier>
+__device__ __noinline__ void MlaAttendPhase(Step s) {
+  Cross<Barrier>(s, [] {});
+  MlaAttend(s);
+}
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void MlaExpandPhase(Step s) {
+  Cross<Barrier>(s, [] {});
+  MlaExpand<F>(s);
+}
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void MlaOutputPhase(Step s) {
+  using Rows = OutputRows<F, Answer::kMixer>;
+  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  Rows rows(s);
+  rows.Ask(s);
+  StageFloats<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols));
   __syncthreads();
   BuildAhead<GluRows<F>>(s);
-  RunPasses<F>(s, output);
+  RunPasses<F>(s, rows);
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void Mix(Step s) {
+  if (!s.l().is_kda) {
+    MlaAbsorbPhase<F, Barrier>(s);
+    MlaAttendPhase<Barrier>(s);
+    MlaExpandPhase<F, Barrier>(s);
+    MlaOutputPhase<F, Barrier>(s);
+    return;
+  }
+  if (IsUsual(s.l().kda)) KdaPhase<F, kUsualRows, Barrier>(s);
+  else KdaPhase<F, kMaxRows, Barrier>(s);
+  KdaOutputPhase<F, Barrier>(s);
 }
 
 // ---- logits ----------------------------------------------------------------------------------------------------------
 
 template <WeightFormat F>
 struct HeadRows {
+  static constexpr int kJob = kInputsJob;
   Share share;
   int window;
+
+  __device__ __forceinline__ explicit HeadRows(Step s) : share(ShareOf(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
+  __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
+    BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
+  }
+  __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
+    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().logits, false, 0);
+  }
+};
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void HeadPhase(Step s) {
   HiddenNorm norm;
-
-  __device__ __forceinline__ explicit HeadRows(const Step& s)
-      : share(ShareOf(s.p, static_cast<int>(s.p.lm_head.rows))), window(s.p.head_window) {}
-  __device__ __noinline__ static void Build(const Step& s, Job& job, int first, int n) {
-    BuildJob(job, TilesOf(n), s.p.hidden, [&](int i) { return TileOf<F>(s.p.lm_head, first, n, i, HiddenForm<F>(s), first); });
-  }
-  __device__ __forceinline__ static void Done(const Step& s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.job_memory, s.p.logits, false, 0);
-  }
-  __device__ __forceinline__ void Start(const Step& s) {
-    StartFirst<F>(s);
-    norm.Load(s.p.final_norm, s.p.hidden);
-  }
-  __device__ __forceinline__ void Finish(const Step& s) {
-    StageNormed<F>(norm, s.p.final_norm);
-    RunPasses<F>(s, *this);
-  }
-};
-
-// ---- feed-forward. Both end without the barrier behind the layer, so that the next layer's weights can be asked for in front of it -------
-
-// The layer behind this one: its struct's place in device and in shared memory; null behind the last.
-struct NextLayer {
-  const StepLayer* from;
-  StepLayer* to;
-
-  // Asks for it; Finish() and a barrier of the block later it is there. The block's last warps have the least to do.
-  __device__ __forceinline__ void Load() const {
-    constexpr int kPieces = sizeof(StepLayer) / 16;
-    static_assert(kPieces <= kStepThreads);
-    const int i = kStepThreads - 1 - ThreadId();
-    if (from != nullptr && i < kPieces) CopyAsync16(SharedAddress(to) + 16 * i, reinterpret_cast<const char*>(from) + 16 * i);
-    CommitCopies();
-  }
-  __device__ static void Finish() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-};
-
-// What waits for no one, in the shadow of the first barrier.
-template <WeightFormat F>
-__device__ __forceinline__ void BeginFeed(const Step& s, HiddenNorm& norm, const NextLayer& next) {
-  next.Load();
-  StartFirst<F>(s);
-  norm.Load(s.l.post_norm, s.p.hidden);
-  if (s.l.is_kda) AdvanceTails(s);
+  Cross<Barrier>(s, [&] {
+    StartFirst<F, HeadRows<F>>(s);
+    norm.Load(s.p().final_norm, s.p().hidden);
+  });
+  StageNormed<F>(norm, s.p().final_norm);
+  RunPasses<F>(s, HeadRows<F>(s));
 }
+
+// ---- feed-forward. It ends without the barrier behind the layer, so that the next layer's weights can be asked for in front of it -------
+
+// Asks for the layer behind this one; FinishNext() and a barrier of the block later it is there. The block's last warps have the least to do.
+__device__ __forceinline__ void LoadNext(Step s) {
+  constexpr int kPieces = sizeof(StepLayer) / 16;
+  static_assert(kPieces <= kStepThreads);
+  const int i = kStepThreads - 1 - ThreadId();
+  if (!s.last() && i < kPieces) {
+    CopyAsync16(SharedAddress(&s.next().l()) + 16 * i, reinterpret_cast<const char*>(s.p().layers + s.index + 1) + 16 * i);
+  }
+  CommitCopies();
+}
+__device__ __forceinline__ void FinishNext() { asm volatile("cp.async.wait_all;" ::: "memory"); }
 
 // The job that follows a layer: the next one's inputs, or the head.
 template <WeightFormat F>
-__device__ __forceinline__ void BuildBehind(const Step& s, const NextLayer& next) {
-  if (next.from == nullptr) {
-    BuildAhead<HeadRows<F>>(s);
-  } else {
-    const Step after = {s.p, *next.to, s.shared, s.memory, s.job_memory, s.turn};
-    BuildAhead<InputRows<F>>(after);
-  }
+__device__ __forceinline__ void BuildBehind(Step s) {
+  if (s.last()) BuildAhead<HeadRows<F>>(s);
+  else BuildAhead<InputRows<F>>(s.next());
 }
 
 // x += the answer of shared experts that are not as wide as the others.
 template <WeightFormat F>
-__device__ __noinline__ void FeedShared(const Step& s, const NextLayer& next) {
+__device__ __noinline__ void FeedShared(Step s) {
+  using Rows = OutputRows<F, Answer::kShared>;
   __syncthreads();
-  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.activated + s.l.moe.top_k * s.l.moe.experts.width, static_cast<int>(s.l.glu.width));
-  OutputRows<F> output(s, s.l.glu.down, s.l.window.down);
-  BuildFirst(s, output);
-  output.Ask(s);
+  StageFloats<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width));
+  BuildFirst<Rows>(s, 0);
+  Rows rows(s);
+  rows.Ask(s);
   __syncthreads();
-  StartFirst<F>(s);
-  BuildBehind<F>(s, next);
-  RunPasses<F>(s, output);
+  StartFirst<F, Rows>(s);
+  BuildBehind<F>(s);
+  RunPasses<F>(s, rows);
 }
 
+// Norm, router, and gate and up of the shared experts or of the dense block.
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void FeedExperts(const Step& s, Barrier& barrier, const NextLayer& next) {
-  const StepMoe& m = s.l.moe;
-  {
-    const GluRows<F> glu(s);
-    HiddenNorm norm;
-    barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
-    StageNormed<F>(norm, s.l.post_norm);
+__device__ __noinline__ void RoutePhase(Step s) {
+  HiddenNorm norm;
+  Cross<Barrier>(s, [&] {  // what waits for no one
+    LoadNext(s);
+    StartFirst<F, GluRows<F>>(s);
+    norm.Load(s.l().post_norm, s.p().hidden);
+    if (s.l().is_kda) AdvanceTails(s);
+  });
+  StageNormed<F>(norm, s.l().post_norm);
+  if (s.l().is_moe) {
 #pragma unroll 1
-    for (int row = s.last_first(); row < m.router.rows; row += s.all_warps()) {
-      const float y = PlainDot(m.router, row, SharedAddress(s.memory));
-      if (ThreadId() % kWarp == 0) s.p.scratch.logits[row] = y;
+    for (int row = s.last_first(); row < s.l().moe.router.rows; row += s.all_warps()) {
+      const float y = PlainDot(s.l().moe.router, row, s.memory_at());
+      if (ThreadId() % kWarp == 0) s.p().scratch.logits[row] = y;
     }
-    RunPasses<F>(s, glu);
-    NextLayer::Finish();
-  }
-  {
-    QuickChoice quick;
-    barrier.Sync([&] {
-      quick.Load(m);
-      KeepRecords(s);
-    });
-    ChooseExperts(s, quick, s.memory + s.p.staged_bytes);
-    const ExpertRows<F> experts(s);
-    if (ThreadId() < kWarp) FindRecords(s);
-    BuildFirst(s, experts);
-    __syncthreads();
-    StartFirst<F>(s);
-    BuildAhead<DownRows<F>>(s);
-    RunPasses<F>(s, experts);  // x is still staged
-  }
-  DownRows<F> down(s);
-  barrier.Sync([&] { StartFirst<F>(s); });
-  down.StageActivated(s);
-  if (s.l.glu.width > 0 && !SharedIsOneOf(s)) {
-    RunPasses<F>(s, down);
-    FeedShared<F>(s, next);
   } else {
-    BuildBehind<F>(s, next);
+    BuildAhead<OutputRows<F, Answer::kDense>>(s);
+  }
+  RunPasses<F>(s, GluRows<F>(s));
+  FinishNext();
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void ExpertPhase(Step s) {
+  QuickChoice quick;
+  Cross<Barrier>(s, [&] {
+    quick.Load(s.l().moe);
+    KeepRecords(s);
+  });
+  ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
+  if (ThreadId() < kWarp) FindRecords(s);
+  BuildFirst<ExpertRows<F>>(s, 0);
+  __syncthreads();
+  StartFirst<F, ExpertRows<F>>(s);
+  BuildAhead<DownRows<F>>(s);
+  RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void DownPhase(Step s) {
+  Cross<Barrier>(s, [&] { StartFirst<F, DownRows<F>>(s); });
+  DownRows<F> down(s);
+  down.StageActivated(s);
+  if (s.l().glu.width > 0 && !SharedIsOneOf(s)) {
+    RunPasses<F>(s, down);
+    FeedShared<F>(s);
+  } else {
+    BuildBehind<F>(s);
     RunPasses<F>(s, down);
   }
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void FeedDense(const Step& s, Barrier& barrier, const NextLayer& next) {
-  {
-    const GluRows<F> glu(s);
-    HiddenNorm norm;
-    barrier.Sync([&] { BeginFeed<F>(s, norm, next); });
-    StageNormed<F>(norm, s.l.post_norm);
-    BuildAhead<OutputRows<F>>(s, s.l.glu.down, s.l.window.down);
-    RunPasses<F>(s, glu);
-    NextLayer::Finish();
-  }
-  OutputRows<F> output(s, s.l.glu.down, s.l.window.down);
-  barrier.Sync([&] { StartFirst<F>(s); });
-  output.Ask(s);
-  StageFloats<F>(SharedAddress(s.memory), s.p.scratch.activated, static_cast<int>(s.l.glu.width));
+__device__ __noinline__ void DenseDownPhase(Step s) {
+  using Rows = OutputRows<F, Answer::kDense>;
+  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  Rows rows(s);
+  rows.Ask(s);
+  StageFloats<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width));
   __syncthreads();
-  BuildBehind<F>(s, next);
-  RunPasses<F>(s, output);
+  BuildBehind<F>(s);
+  RunPasses<F>(s, rows);
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void Feed(Step s) {
+  RoutePhase<F, Barrier>(s);
+  if (s.l().is_moe) {
+    ExpertPhase<F, Barrier>(s);
+    DownPhase<F, Barrier>(s);
+  } else {
+    DenseDownPhase<F, Barrier>(s);
+  }
 }
 
 // ---- how a block's shared memory is shared out -------------------------------------------------------------------------

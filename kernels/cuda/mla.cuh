@@ -56,7 +56,7 @@ inline constexpr int kAbsorbFloats = kAbsorbParts * kAbsorbColumns;
 
 // The sums of a part's rows, for a q4 matrix: a thread takes four bytes, eight columns, of every 32nd row, so that one round trip to
 // memory brings all it needs. `first` is the head's first row.
-inline __device__ void AbsorbWords(const MlaTask& a, const float* q, int64_t first, int column, float* shared) {
+__device__ __forceinline__ void AbsorbWords(const MlaTask& a, const float* q, int64_t first, int column, float* shared) {
   const int word = ThreadId() % 16, part = ThreadId() / 16, groups = a.R / kGroup, group = column / kGroup + word / 4;
   const uint32_t* values = static_cast<const uint32_t*>(a.kv_b.values) + ((first + part) * groups + group) * 4 + word % 4;
   const uint16_t* scales = static_cast<const uint16_t*>(a.kv_b.scales) + (first + part) * groups + group;
@@ -84,7 +84,7 @@ inline __device__ void AbsorbWords(const MlaTask& a, const float* q, int64_t fir
 // token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q.
 // `shared` holds kAbsorbFloats. 512 threads.
 template <WeightFormat F>
-__device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
+__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
   const int c = column + ThreadId() % kAbsorbColumns;
   const int64_t first = static_cast<int64_t>(h) * (a.N + a.V);
   if (F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0) {
@@ -115,7 +115,7 @@ __device__ __noinline__ void Absorb(const MlaTask& a, const float* q, int h, int
 
 // Any shape, plain arithmetic: one block, one head, rows [begin, end) of the cache into one partial. `shared` holds
 // kMlaTile + kMaxWarps floats.
-inline __device__ __noinline__ void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
+__device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
                                    float* partial, float* shared) {
   const int row_bytes = CacheRowBytes(a);
   const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = blockDim.x / kWarp;
@@ -155,7 +155,7 @@ inline __device__ __noinline__ void AttendPlain(const MlaTask& a, const float* a
 // out[v] = W_V latent for values [v_begin, v_end) of head h, the latent being the combination of `n_slots` partials
 // `stride` floats apart. `shared` holds StagedBytes(R) + 8 * n_slots bytes.
 template <WeightFormat F>
-__device__ __noinline__ void ExpandHead(const MlaTask& a, int h, const float* partials, int64_t stride, int n_slots, int v_begin,
+__device__ __forceinline__ void ExpandHead(const MlaTask& a, int h, const float* partials, int64_t stride, int n_slots, int v_begin,
                                   int v_end, float* out, char* shared) {
   Staged latent = PlaceStaged(shared, a.R);
   if constexpr (IsQuantized(F)) latent.f = nullptr;
@@ -198,7 +198,7 @@ __device__ __noinline__ void ExpandHead(const MlaTask& a, int h, const float* pa
 }
 
 // Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats.
-inline __device__ __noinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
+__device__ __forceinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
                                  float* scratch) {
   float sum = 0;
   for (int r = ThreadId(); r < a.R; r += blockDim.x) {

@@ -50,7 +50,7 @@ __device__ inline void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, u
 }
 
 // Starts the copy of rows [first, first + kMlaTile) into a stage; rows from `length` on become zeros.
-inline __device__ __noinline__ void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
+__device__ __forceinline__ void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
   constexpr int kChunks = kTileRow / 8;
   const char* base = CacheRow(a.cache, first, kTileRow * 2);
 #pragma unroll
@@ -170,7 +170,7 @@ __device__ inline void TileAccumulate(const Bf16* stage, const TileShared& x, fl
 
 // Tiles [range) of a cache of `length` rows for heads [first, first + n) into partial[h] (`stride` floats apart).
 // kTileThreads threads; `shared` is 128-byte aligned and holds TileSharedBytes(stages), stages 1 or 2.
-inline __device__ __noinline__ void AttendTiles(const MlaTask& a, const float* queries, int first, int n, int64_t length,
+__device__ __forceinline__ void AttendTiles(const MlaTask& a, const float* queries, int first, int n, int64_t length,
                                    TileRange range, float* partial, int64_t stride, char* shared, int stages) {
   TileShared& x = *reinterpret_cast<TileShared*>(shared);
   Bf16* stage[2];

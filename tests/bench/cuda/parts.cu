@@ -14,7 +14,6 @@ using cuda::GridBarrier;
 using cuda::kStepThreads;
 using cuda::StepLayer;
 using cuda::StepParams;
-using cuda::StepShared;
 
 constexpr int kRepeats = 7;
 
@@ -58,75 +57,51 @@ __global__ void __launch_bounds__(1024) ReadKernel(const uint4* p, int64_t n, ui
 constexpr WeightFormat kFormat = WeightFormat::kQ4;
 
 template <Part part>
-__device__ void RunPart(const cuda::Step& s, GridBarrier& barrier) {
-  if (part == Part::kBarrier) barrier.Sync([] {});
+__device__ __forceinline__ void RunPart(cuda::Step s) {
+  if (part == Part::kBarrier) cuda::Cross<GridBarrier>(s, [] {});
   if (part == Part::kInputs) {
-    cuda::InputRows<kFormat> inputs(s);
-    cuda::BuildFirst(s, inputs);
-    barrier.Sync([&] { inputs.Start(s); });
-    cuda::StageNormed<kFormat>(inputs.norm, s.l.input_norm);
-    inputs.RunPlain(s);
-    cuda::RunPasses<kFormat>(s, inputs);
+    cuda::BuildFirst<cuda::InputRows<kFormat>>(s, 0);
+    cuda::InputPhase<kFormat, GridBarrier>(s);
   }
-  if (part == Part::kKda) {
-    cuda::KdaPhase<kFormat, cuda::kUsualRows>(s, barrier);
-  }
+  if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) {
-    cuda::OutputRows<kFormat> output(s, s.l.o, s.l.window.output);
-    cuda::BuildFirst(s, output);
-    barrier.Sync([&] { cuda::StartFirst<kFormat>(s); });
-    output.Ask(s);
-    cuda::StageHeads<kFormat>(s);
-    cuda::RunPasses<kFormat>(s, output);
+    cuda::BuildFirst<cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, 0);
+    cuda::KdaOutputPhase<kFormat, GridBarrier>(s);
   }
   if (part == Part::kMoe) {
-    cuda::BuildFirst(s, cuda::GluRows<kFormat>(s));
-    cuda::FeedExperts<kFormat>(s, barrier, cuda::NextLayer{});
+    cuda::BuildFirst<cuda::GluRows<kFormat>>(s, 0);
+    cuda::Feed<kFormat, GridBarrier>(s);
   }
 }
 
 template <Part part>
 __global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
-  StepShared& shared = *reinterpret_cast<StepShared*>(cuda::block_memory);
-  GridBarrier barrier(params);
-  cuda::BeginStep(params, shared);
-  int turn = 0;
+  cuda::BeginStep(params);
 #pragma unroll 1
-  for (int i = 0; i < params.n_layers; ++i) {
+  for (int i = 1; i <= params.n_layers; ++i) {  // the first layer's inputs would come from the embedding, without a barrier
+    const cuda::Step s = {i};
     __syncthreads();
-    cuda::LoadLayer(params.layers + i, &shared.layer[i % 2]);
+    cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % 2]);
+    if (threadIdx.x == 0) s.shared().params.n_layers = i + 1;  // each is the last: none is asked for behind it
     __syncthreads();
-    RunPart<part>(cuda::StepOf(i, turn), barrier);
+    RunPart<part>(s);
   }
 }
 
-// Notes three times a barrier: arriving, waiting, gone on.
-class TimedBarrier {
- public:
-  __device__ explicit TimedBarrier(const StepParams& p) : barrier_(p), at_(p.trace) {}
-  __device__ void Arrive() {
-    Note();
-    barrier_.Arrive();
+// Notes three times a barrier, one block's: arriving, waiting, gone on.
+struct TimedBarrier {
+  __device__ __forceinline__ static void Arrive(cuda::Step s) {
+    Note(s);
+    GridBarrier::Arrive(s);
   }
-  __device__ void Wait() {
-    Note();
-    barrier_.Wait();
-    Note();
+  __device__ __forceinline__ static void Wait(cuda::Step s) {
+    Note(s);
+    GridBarrier::Wait(s);
+    Note(s);
   }
-  template <typename Meanwhile>
-  __device__ void Sync(Meanwhile meanwhile) {
-    Arrive();
-    meanwhile();
-    Wait();
+  __device__ __forceinline__ static void Note(cuda::Step s) {
+    if (cuda::BlockId() == 0 && cuda::ThreadId() == 0) *s.shared().params.trace++ = clock64();
   }
-
- private:
-  __device__ void Note() {
-    if (cuda::BlockId() == 0 && cuda::ThreadId() == 0) *at_++ = clock64();
-  }
-
-  GridBarrier barrier_;
-  long long* at_;
 };
 
 template <Part part>
