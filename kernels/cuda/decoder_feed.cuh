@@ -17,7 +17,7 @@ struct GluRows {
 
   // Shared experts write behind the chosen ones' activations.
   __device__ __forceinline__ explicit GluRows(Step s)
-      : share(ShareOf(s.p(), static_cast<int>(s.l().glu.width))),
+      : share(ShareOfTiles(s.p(), static_cast<int>(s.l().glu.width))),
         window(s.l().window.glu),
         out(s.p().scratch.activated + (s.l().is_moe ? s.l().moe.top_k * s.l().moe.experts.width : 0)) {}
   // Tiles 2 i and 2 i + 1 are gate and up of the same rows.

@@ -14,28 +14,45 @@ struct StepKdaShared {
   float gate[kStepSlice];
 };
 
+// The usual head: 128 channels, four taps, bf16 gates of rank 128. Its phase is compiled with these numbers, without branches or loops over
+// what it does not have: what a step must jump over it waits for.
+inline constexpr int kUsualRows = 8;
+template <int kRows>
+struct KdaSizes {
+  static constexpr bool kUsual = kRows == kUsualRows;
+  __device__ __forceinline__ static int K(const StepKda& k) { return kUsual ? kUsualRows * kKeyParts : k.K; }
+  __device__ __forceinline__ static int W(const StepKda& k) { return kUsual ? 4 : k.W; }
+  __device__ __forceinline__ static int Rank(const StepKda& k) { return kUsual ? 128 : k.rank; }
+};
+__device__ __forceinline__ bool IsUsual(const StepKda& k) {
+  return k.K == kUsualRows * kKeyParts && k.W == 4 && k.rank == 128 && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
+}
+
 // Convolution and SiLU of one channel of q (which = 0), k or v; the tail itself moves on in the next phase, because the blocks of a
 // head's other slices read it too. Taps and tail come before the barrier, the new input behind it.
+template <int kRows>
 struct ConvItem {
+  using Sizes = KdaSizes<kRows>;
   static constexpr int kTaps = 4;  // more are loaded when they are needed
   float weight[kTaps], tail[kTaps - 1];
   int which, channel, d;
 
   // Item i of a slice: q and k of every key channel of the head, then v of the slice.
   __device__ __forceinline__ void Load(const StepKda& k, int h, int slice, int i) {
-    which = i < k.K ? 0 : i < 2 * k.K ? 1 : 2;
-    d = i < k.K ? i : i < 2 * k.K ? i - k.K : slice * kStepSlice + i - 2 * k.K;
-    channel = h * k.K + d;
-    const float* w = k.conv[which] + channel * k.W;
-    const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (k.W - 1);
-    if (k.W == kTaps) {
+    const int K = Sizes::K(k), W = Sizes::W(k);
+    which = i < K ? 0 : i < 2 * K ? 1 : 2;
+    d = i < K ? i : i < 2 * K ? i - K : slice * kStepSlice + i - 2 * K;
+    channel = h * K + d;
+    const float* w = k.conv[which] + channel * W;
+    const float* t = k.tail + (static_cast<int64_t>(which) * k.C + channel) * (W - 1);
+    if (W == kTaps) {
       const float4 all = __ldg(reinterpret_cast<const float4*>(w));
       weight[0] = all.x, weight[1] = all.y, weight[2] = all.z, weight[3] = all.w;
 #pragma unroll
       for (int j = 0; j < kTaps - 1; ++j) tail[j] = LoadShared(t + j);
       return;
     }
-    const int skip = kTaps - k.W;  // zeros in front: the current token's tap is always the last one
+    const int skip = kTaps - W;  // zeros in front: the current token's tap is always the last one
 #pragma unroll
     for (int j = 0; j < kTaps; ++j) weight[j] = j >= skip ? __ldg(w + j - skip) : 0.0f;
 #pragma unroll
@@ -43,7 +60,7 @@ struct ConvItem {
   }
   __device__ __forceinline__ float Result(const StepKda& k, float x) const {
     float y = 0;
-    if (k.W <= kTaps) {
+    if (Sizes::W(k) <= kTaps) {
 #pragma unroll
       for (int j = 0; j < kTaps - 1; ++j) y = __fadd_rn(y, __fmul_rn(weight[j], tail[j]));
       return Silu(__fadd_rn(y, __fmul_rn(weight[kTaps - 1], x)));
@@ -65,46 +82,42 @@ struct ConvItem {
   }
 };
 
-// The low-rank gates' second halves of a slice, in the usual form (bf16, rank up to 128): asked for before anything else, because
+// The low-rank gates' second halves of a slice of a usual head: asked for before anything else, because
 // their trip to memory is the longest part of the phase.
 struct GateRows {
-  static constexpr int kMost = 4;  // of 32 rows each: more would not fit into the registers next to the state
-  uint4 f[kMost], g;
+  static constexpr int kPasses = kUsualRows * kKeyParts / (kStepThreads / kLanes);  // of 32 rows each
+  uint4 f[kPasses], g;
 
-  __device__ static bool Covers(const StepKda& k) {
-    return k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16 && k.rank <= 8 * kLanes && k.rank % 8 == 0 &&
-           k.K <= kMost * (kStepThreads / kLanes);
-  }
   __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
-    const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
-    const bool inside = 8 * sub < k.rank;
+    using Sizes = KdaSizes<kUsualRows>;
+    const int lane_row = ThreadId() / kLanes, at = ThreadId() % kLanes * 8, first = h * Sizes::K(k) + lane_row;
+    const Bf16* f_b = static_cast<const Bf16*>(k.f_b.values) + first * Sizes::Rank(k) + at;
 #pragma unroll
-    for (int i = 0; i < kMost; ++i) {
-      const int d = i * (kStepThreads / kLanes) + lane_row, row = h * k.K + min(d, k.K - 1);
-      f[i] = LoadWeights(static_cast<const Bf16*>(k.f_b.values) + static_cast<int64_t>(row) * k.rank + 8 * sub, inside && d < k.K);
-    }
-    const int64_t row = h * k.K + slice * kStepSlice + lane_row;
-    g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + row * k.rank + 8 * sub, inside);
+    for (int i = 0; i < kPasses; ++i) f[i] = LoadWeights(f_b + i * (kStepThreads / kLanes) * Sizes::Rank(k));
+    g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + (first + slice * kStepSlice) * Sizes::Rank(k) + at);
   }
 };
 
 // The gates' arguments without their bias: of every key channel of the head into x.g, of the slice's value channels into x.gate; 32 rows at a time, 16 lanes
 // each.
-__device__ __forceinline__ void GateHead(const StepKda& k, const GateRows& rows, const Staged& f, const Staged& g, StepKdaShared& x) {
+__device__ __forceinline__ void GateHead(const GateRows& rows, const Staged& f, const Staged& g, StepKdaShared& x) {
   const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
-  const auto dot = [&](uint4 w, const Staged& y) {
-    const float4* at = reinterpret_cast<const float4*>(y.f) + 2 * min(sub, k.rank / 8 - 1);
-    return LaneSum<kLanes>(Bf16Pairs(w, at[0], at[1]));
-  };
+  const float4 *f_at = reinterpret_cast<const float4*>(f.f) + 2 * sub, *g_at = reinterpret_cast<const float4*>(g.f) + 2 * sub;
+  const float4 f0 = f_at[0], f1 = f_at[1], g0 = g_at[0], g1 = g_at[1];
+  float sums[GateRows::kPasses + 1];
 #pragma unroll
-  for (int i = 0; i < GateRows::kMost; ++i) {
-    const int d = i * (kStepThreads / kLanes) + lane_row;
-    if (i * (kStepThreads / kLanes) >= k.K) break;
-    const float y = dot(rows.f[i], f);
-    if (d < k.K && sub == 0) x.g[d] = y;
+  for (int i = 0; i < GateRows::kPasses; ++i) sums[i] = Bf16Pairs(rows.f[i], f0, f1);
+  sums[GateRows::kPasses] = Bf16Pairs(rows.g, g0, g1);
+#pragma unroll
+  for (int offset = kLanes / 2; offset > 0; offset /= 2) {
+#pragma unroll
+    for (float& sum : sums) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
   }
-  const float y = dot(rows.g, g);
-  if (sub == 0) x.gate[lane_row] = y;
+  if (sub == 0) {
+#pragma unroll
+    for (int i = 0; i < GateRows::kPasses; ++i) x.g[i * (kStepThreads / kLanes) + lane_row] = sums[i];
+    x.gate[lane_row] = sums[GateRows::kPasses];
+  }
 }
 
 // The same for any rank, and for float32.
@@ -140,20 +153,19 @@ __device__ __forceinline__ float InverseLength(int K, const StepKdaShared& x, in
 }
 
 // From the arguments to the log decay, the decay and the output gate, and q and k to unit length: one thread a channel.
-__device__ __forceinline__ void ActivateGates(const StepKda& k, int h, float rate, float bias, StepKdaShared& x) {
-#pragma unroll 1
-  for (int d = ThreadId(); d < k.K + kStepSlice; d += kStepThreads) {
-    if (d < k.K) {
-      const float g = rate * Softplus(x.g[d] + (d == ThreadId() ? bias : __ldg(k.dt_bias + h * k.K + d)));
-      x.g[d] = g;
-      x.token.decay[d] = expf(g);
-      const float q = InverseLength(k.K, x, 0), key = InverseLength(k.K, x, 1);
-      x.token.q[d] *= q;
-      x.token.k[d] *= key;
-      if (d == 0) x.token.qk *= q * key;
-    } else {
-      x.gate[d - k.K] = Sigmoid(x.gate[d - k.K]);
-    }
+template <int kRows>
+__device__ __forceinline__ void ActivateGates(const StepKda& k, float rate, float bias, StepKdaShared& x) {
+  const int d = ThreadId(), K = KdaSizes<kRows>::K(k);  // there are more threads than channels
+  if (d < K) {
+    const float g = rate * Softplus(x.g[d] + bias);
+    x.g[d] = g;
+    x.token.decay[d] = expf(g);
+    const float q = InverseLength(K, x, 0), key = InverseLength(K, x, 1);
+    x.token.q[d] *= q;
+    x.token.k[d] *= key;
+    if (d == 0) x.token.qk *= q * key;
+  } else if (d < K + kStepSlice) {
+    x.gate[d - K] = Sigmoid(x.gate[d - K]);
   }
 }
 
@@ -174,17 +186,18 @@ template <int kRows>
 struct KdaLoads {
   KdaTile<kStepSlice, kRows> tile;
   GateRows rows;
-  ConvItem item;
+  ConvItem<kRows> item;
   float o_norm, a_log, bias;
 
   __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
-    tile.Place(k.K, slice);
-    item.Load(k, h, slice, min(ThreadId(), 2 * k.K + kStepSlice - 1));
-    tile.Load(k.state + static_cast<int64_t>(h) * k.K * k.K, k.K);
-    if constexpr (kRows != kMaxRows) rows.Load(k, h, slice);
+    const int K = KdaSizes<kRows>::K(k);
+    tile.Place(K, slice);
+    item.Load(k, h, slice, min(ThreadId(), 2 * K + kStepSlice - 1));
+    tile.Load(k.state + static_cast<int64_t>(h) * K * K, K);
+    if constexpr (KdaSizes<kRows>::kUsual) rows.Load(k, h, slice);
     o_norm = __ldg(k.o_norm + slice * kStepSlice + ThreadId() % kStepSlice);
     a_log = __ldg(k.a_log + h);
-    bias = __ldg(k.dt_bias + h * k.K + min(ThreadId(), k.K - 1));
+    bias = __ldg(k.dt_bias + h * K + min(ThreadId(), K - 1));
   }
 };
 
@@ -192,47 +205,55 @@ struct KdaLoads {
 // norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
 template <WeightFormat F, int kRows>
 __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRows>& loads) {
+  using Sizes = KdaSizes<kRows>;
   const StepKda& k = s.l().kda;
+  const int K = Sizes::K(k), rank = Sizes::Rank(k), padded = (rank + kGroup - 1) / kGroup * kGroup;
   StepKdaShared& x = *reinterpret_cast<StepKdaShared*>(s.memory());
   char* staged = s.memory() + AlignUp(sizeof(StepKdaShared), 16);
-  const Staged f = {reinterpret_cast<float*>(staged)}, g = {reinterpret_cast<float*>(staged + StagedFloatBytes(k.rank))};
+  const Staged f = {reinterpret_cast<float*>(staged)}, g = {reinterpret_cast<float*>(staged) + padded};
   const float* projected = s.p().scratch.projected;
   const int* at = s.l().inputs.at;
-  const int n_items = 2 * k.K + kStepSlice;
+  const int n_items = 2 * K + kStepSlice;
   const float input = LoadShared(projected + at[loads.item.which] + loads.item.channel);
   const float beta = LoadShared(projected + at[5] + h);
-  const int padded = (k.rank + kGroup - 1) / kGroup * kGroup;
+  if constexpr (Sizes::kUsual) {  // the gates' 256 inputs go to the threads from the last one down: the first ones have a channel
+    const int i = kStepThreads - 1 - ThreadId();
+    const float value = LoadShared(projected + (i < rank ? at[3] + i : at[4] + min(i - rank, rank - 1)));
+    if (i < 2 * rank) f.f[i] = value;
+    if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
+  } else {
 #pragma unroll 1
-  for (int i = ThreadId(); i < 2 * padded; i += kStepThreads) {
-    const int j = i < padded ? i : i - padded;
-    (i < padded ? f : g).f[j] = j < k.rank ? LoadShared(projected + at[i < padded ? 3 : 4] + j) : 0.0f;
-  }
-  if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
+    for (int i = ThreadId(); i < 2 * padded; i += kStepThreads) {
+      const int j = i < padded ? i : i - padded;
+      f.f[i] = j < rank ? LoadShared(projected + at[i < padded ? 3 : 4] + j) : 0.0f;
+    }
+    if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
 #pragma unroll 1
-  for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
-    ConvItem item;
-    item.Load(k, h, slice, i);
-    item.Put(x, slice, item.Result(k, LoadShared(projected + at[item.which] + item.channel)));
+    for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
+      ConvItem<kRows> item;
+      item.Load(k, h, slice, i);
+      item.Put(x, slice, item.Result(k, LoadShared(projected + at[item.which] + item.channel)));
+    }
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
   __syncthreads();
-  if (ThreadId() / kWarp == kStepWarps - 1) DotHead(k.K, x);
-  if constexpr (kRows != kMaxRows) GateHead(k, loads.rows, f, g, x);
+  if constexpr (Sizes::kUsual) GateHead(loads.rows, f, g, x);
   else GateHeadPlain(k, h, slice, f, g, x);
+  if (ThreadId() / kWarp == kStepWarps - 1) DotHead(K, x);
   __syncthreads();
-  ActivateGates(k, h, -expf(loads.a_log), loads.bias, x);
+  ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
   __syncthreads();
   const float out = KdaToken(loads.tile, x.token, k.scale);
-  loads.tile.Store(k.state + static_cast<int64_t>(h) * k.K * k.K, k.K);
+  loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
   if (ThreadId() < kStepSlice) {  // one warp, one group
     const int d = slice * kStepSlice + ThreadId();
     const float squares = LaneSum(out * out), y = out * loads.o_norm * x.gate[ThreadId()];
     if constexpr (IsQuantized(F)) {
-      QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.mixed_groups) + (h * k.K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
+      QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.mixed_groups) + (h * K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
     } else {
-      s.p().scratch.mixed[h * k.K + d] = y;
+      s.p().scratch.mixed[h * K + d] = y;
     }
-    if (ThreadId() == 0) s.p().scratch.squares[h * (k.K / kStepSlice) + slice] = squares;
+    if (ThreadId() == 0) s.p().scratch.squares[h * (K / kStepSlice) + slice] = squares;
   }
   if (k.ring_k != nullptr) RecordToken(s, h, slice, x);
   __syncthreads();
@@ -240,14 +261,10 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
 
 template <int kRows>
 __device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<kRows>& loads) {
-  const int slices = s.l().kda.K / kStepSlice;
+  const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice;
   unit = min(unit, s.l().kda.H * slices - 1);
   loads.Load(s.l().kda, unit / slices, unit % slices);
 }
-
-// The usual head (128 channels, bf16 gates) has its own copy, which keeps all it asked for in registers.
-inline constexpr int kUsualRows = 8;
-__device__ __forceinline__ bool IsUsual(const StepKda& k) { return k.K == kUsualRows * kKeyParts && GateRows::Covers(k); }
 
 // The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
 __device__ inline void AdvanceTails(Step s) {

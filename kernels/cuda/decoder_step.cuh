@@ -62,6 +62,12 @@ __device__ __forceinline__ Share ShareOf(const StepParams& p, int n) {
   return {static_cast<int>(first * p.per_block >> 40), static_cast<int>((first + n) * p.per_block >> 40)};
 }
 
+// The same in whole tiles: where they divide the matrices, no tile is ragged.
+__device__ __forceinline__ Share ShareOfTiles(const StepParams& p, int n) {
+  const Share tiles = ShareOf(p, TilesOf(n));
+  return {min(n, tiles.begin * kTileRows), min(n, tiles.end * kTileRows)};
+}
+
 // Bytes of the one form that weights of format F meet.
 template <WeightFormat F>
 constexpr size_t FormBytes(int64_t K) { return IsQuantized(F) ? StagedQuantBytes(K) : StagedFloatBytes(K); }
@@ -219,11 +225,14 @@ __device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
   const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, shared.scratch) / static_cast<float>(K) + shared.params.norm_eps);
   const int left = (K + kGroup - 1) / kGroup * kGroup - ThreadId();  // of the padded row, from this thread's first element on
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) {
-    if (j * kStepThreads >= left) break;
+  for (int j = 0; j < HiddenNorm::kKept; ++j) {  // without a branch around the work, so that all groups are under way at once
     const float value = kept[j] * inverse * norm.weight[j];
-    f[j * kStepThreads] = value;
-    if constexpr (IsQuantized(F)) QuantizeGroup(groups + j * kStepWarps * kStagedGroupBytes, value);
+    const bool inside = j * kStepThreads < left;
+    if (inside) f[j * kStepThreads] = value;
+    if constexpr (IsQuantized(F)) {
+      const GroupForm form(value);
+      if (inside) form.Put(groups + j * kStepWarps * kStagedGroupBytes);
+    }
   }
 #pragma unroll 1
   for (int j = HiddenNorm::kKept; j * kStepThreads < left; ++j) {
@@ -275,15 +284,15 @@ __device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
 #endif
 }
 
+__device__ __forceinline__ void PrefetchShare(const Ahead& a) {
+  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
+  if (first < a.bytes) PrefetchPiece(a.data + first, static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first)));
+}
+
 // Ahead of their phase, while this block waits at the barrier. A warp asks for its share of each piece, a lane a piece.
 __device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
   const int lane = ThreadId() % kWarp;
-  if (lane >= kMaxAhead) return;
-  const Ahead& a = ahead[lane];
-  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
-  if (first >= a.bytes) return;
-  const int n = static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first));
-  PrefetchPiece(a.data + first, n);
+  if (lane < kMaxAhead) PrefetchShare(ahead[lane]);
 }
 
 }  // namespace rill::cuda

@@ -72,7 +72,7 @@ struct InputRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit InputRows(Step s) : share(ShareOf(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
+  __device__ __forceinline__ explicit InputRows(Step s) : share(ShareOfTiles(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const StepInputs& in = s.l().inputs;
     BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p().hidden, HiddenForm<F>(s), first, n,
@@ -123,7 +123,7 @@ __device__ __noinline__ void InputPhase(Step s) {
 
 template <WeightFormat F, int kRows, typename Barrier>
 __device__ __noinline__ void KdaPhase(Step s) {
-  const int slices = s.l().kda.K / kStepSlice, units = s.l().kda.H * slices;
+  const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice, units = s.l().kda.H * slices;
   Barrier::Arrive(s);
 #pragma unroll 1
   for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
@@ -199,7 +199,7 @@ struct HeadRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit HeadRows(Step s) : share(ShareOf(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
+  __device__ __forceinline__ explicit HeadRows(Step s) : share(ShareOfTiles(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
   }

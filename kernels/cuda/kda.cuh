@@ -27,13 +27,13 @@ struct KdaTile {
   __device__ __forceinline__ void Load(const float* state, int V) {
     const float* from = state + first_row * V + column;
 #pragma unroll
-    for (int j = 0; j < kRows; ++j) s[j] = j < rows ? from[j * V] : 0.0f;
+    for (int j = 0; j < kRows; ++j) s[j] = kRows != kMaxRows || j < rows ? __ldcg(from + j * V) : 0.0f;
   }
   __device__ __forceinline__ void Store(float* state, int V) const {
     float* to = state + first_row * V + column;
 #pragma unroll
     for (int j = 0; j < kRows; ++j) {
-      if (j < rows) to[j * V] = s[j];
+      if (kRows != kMaxRows || j < rows) to[j * V] = s[j];
     }
   }
   // S' = diag(decay) S; adds this part's share of S'^T k and S'^T q.
@@ -41,7 +41,7 @@ struct KdaTile {
     float p = 0, r = 0;
 #pragma unroll
     for (int j = 0; j < kRows; ++j) {
-      if (j >= rows) break;
+      if (kRows == kMaxRows && j >= rows) break;
       s[j] = __fmul_rn(s[j], decay[first_row + j]);
       p = fmaf(k[first_row + j], s[j], p);
       r = fmaf(q[first_row + j], s[j], r);
@@ -53,7 +53,7 @@ struct KdaTile {
   __device__ __forceinline__ void Write(const float* k, float u) {
 #pragma unroll
     for (int j = 0; j < kRows; ++j) {
-      if (j < rows) s[j] = fmaf(k[first_row + j], u, s[j]);
+      if (kRows != kMaxRows || j < rows) s[j] = fmaf(k[first_row + j], u, s[j]);
     }
   }
 };

@@ -12,31 +12,13 @@ namespace rill::cuda {
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxWarps = 32;
 
-// threadIdx.x, blockIdx.x, gridDim.x and 0, opaque: read anew at every use. A step kernel is a chain of phases inside a loop, and
-// whatever looks constant there makes the compiler compute every phase's addresses before the loop and keep them all in
-// registers, that is, in local memory.
-__device__ __forceinline__ int ThreadId() {
-  int id;
-  asm volatile("mov.u32 %0, %%tid.x;" : "=r"(id));
-  return id;
-}
-__device__ __forceinline__ int BlockId() {
-  int id;
-  asm volatile("mov.u32 %0, %%ctaid.x;" : "=r"(id));
-  return id;
-}
-__device__ __forceinline__ int GridSize() {
-  int n;
-  asm volatile("mov.u32 %0, %%nctaid.x;" : "=r"(n));
-  return n;
-}
-__device__ __forceinline__ int OpaqueZero() {
-  int zero;
-  asm volatile("mov.u32 %0, 0;" : "=r"(zero));
-  return zero;
-}
+__device__ __forceinline__ int ThreadId() { return static_cast<int>(threadIdx.x); }
+__device__ __forceinline__ int BlockId() { return static_cast<int>(blockIdx.x); }
+__device__ __forceinline__ int GridSize() { return static_cast<int>(gridDim.x); }
 
-__device__ inline float Sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
+// With the device's own exponential and division, a few units in the last place: the library's come with slow paths whose code a step would
+// have to jump over.
+__device__ inline float Sigmoid(float x) { return __fdividef(1.0f, 1.0f + __expf(-x)); }
 __device__ inline float Silu(float x) { return x * Sigmoid(x); }
 __device__ inline float Softplus(float x) { return x > 20.0f ? x : log1pf(expf(x)); }
 

@@ -13,7 +13,8 @@
 namespace rill::cuda {
 namespace {
 
-constexpr int kThreads = 1024;
+constexpr int kThreads = 1024;  // a warp of warps
+static_assert(kThreads == kWarp * kWarp);
 constexpr int kParts = 64;  // blocks that look at the logits
 
 struct Part {  // of the logits as given and, for the last three, after bias and penalties
@@ -59,24 +60,27 @@ __device__ float BlockMax(float x, float* scratch) {
   x = WarpMax(x);
   if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = x;
   __syncthreads();
-  for (int i = 0; i < static_cast<int>(blockDim.x) / kWarp; ++i) x = fmaxf(x, scratch[i]);
+  x = WarpMax(scratch[threadIdx.x % kWarp]);
   __syncthreads();
   return x;
 }
 
+// The largest key of the warp, the lowest id among equals, in every lane.
+__device__ void WarpBest(uint32_t& key, int& id) {
+  const uint32_t max = __reduce_max_sync(0xffffffffu, key);
+  id = static_cast<int>(__reduce_min_sync(0xffffffffu, key == max ? static_cast<uint32_t>(id) : 0x7fffffffu));
+  key = max;
+}
 // The largest key of the block, the lowest id among equals, in every thread.
 __device__ void BlockBest(uint32_t& key, int& id, uint32_t* keys, int* ids) {
-  const uint32_t max = __reduce_max_sync(0xffffffffu, key);
-  const int first = static_cast<int>(__reduce_min_sync(0xffffffffu, key == max ? static_cast<uint32_t>(id) : 0x7fffffffu));
+  WarpBest(key, id);
   if (threadIdx.x % kWarp == 0) {
-    keys[threadIdx.x / kWarp] = max;
-    ids[threadIdx.x / kWarp] = first;
+    keys[threadIdx.x / kWarp] = key;
+    ids[threadIdx.x / kWarp] = id;
   }
   __syncthreads();
-  key = keys[0], id = ids[0];
-  for (int i = 1; i < static_cast<int>(blockDim.x) / kWarp; ++i) {
-    if (keys[i] > key || (keys[i] == key && ids[i] < id)) key = keys[i], id = ids[i];
-  }
+  key = keys[threadIdx.x % kWarp], id = ids[threadIdx.x % kWarp];
+  WarpBest(key, id);
   __syncthreads();
 }
 
@@ -96,33 +100,39 @@ __global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, cons
   }
   part.max = BlockMax(part.max, scratch);
   for (int i = blockIdx.x * kThreads + threadIdx.x; i < vocab; i += stride) part.sum += Relative(logits[i], part.max);
-  part.sum = BlockSum(part.sum, scratch);
+  part.sum = BlockSum<kWarp>(part.sum, scratch);
   __syncthreads();
   BlockBest(part.best_key, part.best_id, keys, ids);
   // Counts below 2^24 are exact as floats.
-  const float n_nan = BlockSum(static_cast<float>(part.n_nan), scratch);
+  const float n_nan = BlockSum<kWarp>(static_cast<float>(part.n_nan), scratch);
   __syncthreads();
-  const float n_forbidden = BlockSum(static_cast<float>(part.n_forbidden), scratch);
+  const float n_forbidden = BlockSum<kWarp>(static_cast<float>(part.n_forbidden), scratch);
   part.n_nan = static_cast<int>(n_nan);
   part.n_forbidden = static_cast<int>(n_forbidden);
   if (threadIdx.x == 0) parts[blockIdx.x] = part;
 }
 
-// One thread is enough for kParts numbers. max and log of the sum stay in the first part for the reports that follow.
-__global__ void SettleKernel(Part* parts, const float* logits, Answer* answer) {
-  Part all = parts[0];
-  for (int i = 1; i < kParts; ++i) {
-    const Part p = parts[i];
-    const float max = fmaxf(all.max, p.max);
-    all.sum = all.sum * Relative(all.max, max) + p.sum * Relative(p.max, max);
-    all.max = max;
-    if (p.best_key > all.best_key || (p.best_key == all.best_key && p.best_id < all.best_id)) {
-      all.best_key = p.best_key;
-      all.best_id = p.best_id;
-    }
-    all.n_nan += p.n_nan;
-    all.n_forbidden += p.n_forbidden;
-  }
+__device__ Part Join(const Part& a, const Part& b) {
+  Part all = a;
+  all.max = fmaxf(a.max, b.max);
+  all.sum = a.sum * Relative(a.max, all.max) + b.sum * Relative(b.max, all.max);
+  if (b.best_key > a.best_key || (b.best_key == a.best_key && b.best_id < a.best_id)) all.best_key = b.best_key, all.best_id = b.best_id;
+  all.n_nan += b.n_nan;
+  all.n_forbidden += b.n_forbidden;
+  return all;
+}
+
+__device__ Part FromLane(const Part& p, int offset) {
+  const auto down = [&](auto x) { return __shfl_down_sync(0xffffffffu, x, offset); };
+  return {down(p.max), down(p.sum), down(p.best_key), down(p.best_id), down(p.n_nan), down(p.n_forbidden)};
+}
+
+// One warp joins the parts as a tree. max and log of the sum stay in the first part for the reports that follow.
+__global__ void __launch_bounds__(kWarp) SettleKernel(Part* parts, const float* logits, Answer* answer) {
+  static_assert(kParts == 2 * kWarp);
+  Part all = Join(parts[threadIdx.x], parts[threadIdx.x + kWarp]);
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) all = Join(all, FromLane(all, offset));
+  if (threadIdx.x != 0) return;
   all.sum = logf(all.sum);
   parts[0] = all;
   const float x = logits[all.best_id];
@@ -297,7 +307,7 @@ absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned)
     l = work.l;
   }
   LookKernel<<<kParts, kThreads, 0, d.stream()>>>(logits, l, vocab, work.parts);
-  SettleKernel<<<1, 1, 0, d.stream()>>>(work.parts, logits, pinned.answer);
+  SettleKernel<<<1, kWarp, 0, d.stream()>>>(work.parts, logits, pinned.answer);
   if (draws) {
     RILL_RETURN_IF_ERROR(Sort(d, l, args.temperature, vocab, work));
     DrawKernel<<<1, kThreads, 0, d.stream()>>>(work.sorted_keys, work.sorted_ids, vocab,

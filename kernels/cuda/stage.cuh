@@ -30,23 +30,30 @@ __device__ inline Staged PlaceStaged(char* memory, int64_t K) {
   return {reinterpret_cast<float*>(memory), memory + StagedFloatBytes(K)};
 }
 
-// One warp, one group in its integer form at `to` (shared or device memory): lane i gives value i.
-__device__ inline void QuantizeGroup(char* to, float value) {
-  const int lane = ThreadId() % kWarp;
-  constexpr float kLargest = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
-  const float max = __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(fabsf(value))));
-  const float inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
-  const int integer = __float2int_rn(value * inverse);  // the product's rounding is far below a half
-  const int lo = static_cast<int8_t>(integer & 0xff);
-  const int hi = (integer - lo) >> 8;
-  const int sum = __reduce_add_sync(0xffffffffu, integer);
-  to[lane] = static_cast<char>(hi);
-  to[32 + lane] = static_cast<char>(lo);
-  if (lane == 0) {
+// One warp's group in its integer form: lane i holds value i, all lanes the scale and the integers' sum.
+struct GroupForm {
+  int hi, lo;
+  int2 tail;
+
+  __device__ __forceinline__ explicit GroupForm(float value) {
+    constexpr float kLargest = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
+    const float max = __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(fabsf(value))));
+    const float inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
+    const int integer = __float2int_rn(value * inverse);  // the product's rounding is far below a half
+    lo = static_cast<int8_t>(integer & 0xff);
+    hi = (integer - lo) >> 8;
     // A NaN among the values is the maximum by its bits, so the scale is NaN too.
-    *reinterpret_cast<int2*>(to + 64) = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), sum);
+    tail = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), __reduce_add_sync(0xffffffffu, integer));
   }
-}
+  // To `to`, shared or device memory.
+  __device__ __forceinline__ void Put(char* to) const {
+    const int lane = ThreadId() % kWarp;
+    to[lane] = static_cast<char>(hi);
+    to[32 + lane] = static_cast<char>(lo);
+    if (lane == 0) *reinterpret_cast<int2*>(to + 64) = tail;
+  }
+};
+__device__ inline void QuantizeGroup(char* to, float value) { GroupForm(value).Put(to); }
 
 // One warp, one group, in the forms that `x` has.
 __device__ inline void StageGroup(const Staged& x, int group, float value) {

@@ -146,10 +146,11 @@ __device__ __forceinline__ Unit UnitAt(const Job& job, int u) {
 
 // ---- q4 -------------------------------------------------------------------------------------------------------------
 
-// Starts the copy of a unit into this warp's slot. Rows behind the tile's last are the last once more: nobody asks for their sums.
+// Starts the copy of a unit into this warp's slot. Rows behind the tile's last keep what was there: nobody asks for their sums.
 __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slot) {
   const int lane = ThreadId() % kWarp, quarter = lane % 4, last = u.tile->last;
-  const int low = min(lane / 4, last), high = min(lane / 4 + 8, last), n = u.n_blocks;
+  const int low = lane / 4, high = low + 8, n = u.n_blocks;
+  if (low > last) return;
   const char* values = u.tile->values + (u.first_block * kBlockGroups + quarter) * 16;
   const char *from = values + low * groups * 16, *from_high = values + high * groups * 16;
   const uint32_t to = slot + lane * 16;
@@ -157,12 +158,12 @@ __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slo
   for (int b = 0; b < kPartBlocks; ++b) {
     if (b >= n) break;
     CopyAsync16(to + b * 1024, from + b * 64);
-    CopyAsync16(to + b * 1024 + 512, from_high + b * 64);
+    if (high <= last) CopyAsync16(to + b * 1024 + 512, from_high + b * 64);
   }
   if (quarter < n) {  // of the scales a lane brings a block's four
     const uint16_t* scales = u.tile->scales + (u.first_block + quarter) * kBlockGroups;
     CopyAsync8(slot + kSlotValues + lane * 8, scales + low * groups);
-    CopyAsync8(slot + kSlotValues + lane * 8 + 256, scales + high * groups);
+    if (high <= last) CopyAsync8(slot + kSlotValues + lane * 8 + 256, scales + high * groups);
   }
 }
 
@@ -173,9 +174,10 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
   const uint32_t digits = lane / 8 == quarter ? x + lane / 4 % 2 * 32 : zeros;
   const uint32_t scales = slot + kSlotValues + lane / 4 * 32 + quarter * 2, values = slot + lane * 16;
   constexpr uint32_t kLow = 0x0f0f0f0fu, kHigh = 0xf0f0f0f0u;
+  // No branch in here: a part that is shorter takes its missing blocks along with scale zero, so that the loads of all blocks can be on their
+  // way at once.
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
-    if (b >= n) break;
     const uint4 v = SharedAt<const uint4>(values + b * 1024), w = SharedAt<const uint4>(values + b * 1024 + 512);
     const uint4 first = SharedAt<const uint4>(digits + b * kBlockBytes), second = SharedAt<const uint4>(digits + b * kBlockBytes + 16);
     const uint2 tail = SharedAt<const uint2>(x + b * kBlockBytes + 64);
@@ -187,8 +189,10 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
     const float scale = __uint_as_float(tail.x) * 0.0625f;
     const int offset = -128 * static_cast<int>(tail.y);
     const int low = (c[0] * 16 + d[0]) * 256 + (c[1] * 16 + d[1]) + offset, high = (c[2] * 16 + d[2]) * 256 + (c[3] * 16 + d[3]) + offset;
-    sums[0] = fmaf(HalfToFloat(SharedAt<const uint16_t>(scales + b * 8)) * scale, static_cast<float>(low), sums[0]);
-    sums[1] = fmaf(HalfToFloat(SharedAt<const uint16_t>(scales + b * 8 + 256)) * scale, static_cast<float>(high), sums[1]);
+    const float low_scale = HalfToFloat(SharedAt<const uint16_t>(scales + b * 8)) * scale;
+    const float high_scale = HalfToFloat(SharedAt<const uint16_t>(scales + b * 8 + 256)) * scale;
+    sums[0] = fmaf(b < n ? low_scale : 0.0f, static_cast<float>(low), sums[0]);
+    sums[1] = fmaf(b < n ? high_scale : 0.0f, static_cast<float>(high), sums[1]);
   }
 }
 
