@@ -266,26 +266,32 @@ __device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<kRows>& loa
   loads.Load(s.l().kda, unit / slices, unit % slices);
 }
 
+// A tail of W - 1 values moves on by one, to end in x.
+template <int kWidth>
+__device__ __forceinline__ void AdvanceTail(float* tail, int W, float x) {
+  float kept[kWidth - 1];
+#pragma unroll
+  for (int j = 1; j < kWidth - 1; ++j) kept[j] = j < W - 1 ? LoadShared(tail + j) : 0.0f;
+#pragma unroll
+  for (int j = 1; j < kWidth - 1; ++j) {
+    if (j < W - 1) tail[j - 1] = kept[j];
+  }
+  tail[W - 2] = x;
+}
+
 // The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
 __device__ inline void AdvanceTails(Step s) {
   const StepKda& k = s.l().kda;
-  constexpr int kMost = 7;
+  constexpr int kUsualWidth = 4, kMostWidth = 8;
   const Share share = ShareOf(s.p(), 3 * k.C);
 #pragma unroll 1
   for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {
+    const int which = c / k.C, channel = c - which * k.C;
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
-    const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[c / k.C] + c % k.C);
-    float kept[kMost];
-#pragma unroll
-    for (int j = 1; j < kMost; ++j) kept[j] = j < k.W - 1 ? LoadShared(tail + j) : 0.0f;
-#pragma unroll
-    for (int j = 1; j < kMost; ++j) {
-      if (j < k.W - 1) tail[j - 1] = kept[j];
-    }
-    tail[k.W - 2] = x;
-    if (k.conv_ring != nullptr) {
-      k.conv_ring[(c / k.C * k.ring_tokens + s.p().position % k.ring_tokens) * k.C + c % k.C] = x;
-    }
+    const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[which] + channel);
+    if (k.W == kUsualWidth) AdvanceTail<kUsualWidth>(tail, kUsualWidth, x);
+    else AdvanceTail<kMostWidth>(tail, k.W, x);
+    if (k.conv_ring != nullptr) k.conv_ring[(which * k.ring_tokens + s.p().position % k.ring_tokens) * k.C + channel] = x;
   }
 }
 

@@ -12,12 +12,11 @@ __global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_const
   BuildFirst<InputRows<F>>(Step{0}, 0);
   __syncthreads();
 #pragma unroll 1
-  for (int i = 0; i < params.n_layers; ++i) {
-    const Step s = {i};
-    InputPhase<F, Barrier>(s);
-    Mix<F, Barrier>(s);
-    Feed<F, Barrier>(s);
-  }
+  do {
+    InputPhase<F, Barrier>(CurrentStep());
+    Mix<F, Barrier>();
+    Feed<F, Barrier>();
+  } while (CurrentStep().index < params.n_layers);
   HeadPhase<F, Barrier>(Step{params.n_layers - 1});
 }
 

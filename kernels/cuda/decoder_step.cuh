@@ -22,6 +22,7 @@ struct StepShared {
   Job job[kStepJobs];
   JobMemory job_memory;
   unsigned barrier_target;        // the first thread's: arrivals that the next wait waits for
+  int index;                      // of the layer
   float scratch[kMaxWarps];
   int ids[kMaxTopK];
   float weights[kMaxTopK];
@@ -51,6 +52,13 @@ struct Step {
   __device__ int last_first() const { return (kStepWarps - 1 - ThreadId() / kWarp) * GridSize() + BlockId(); }
   __device__ int all_warps() const { return GridSize() * kStepWarps; }
 };
+
+// The step the block has come to. Read anew for each phase: kept in a register it would be saved in local memory around every phase.
+__device__ __forceinline__ Step CurrentStep() { return {*static_cast<volatile int*>(&Step{0}.shared().index)}; }
+// On to the next layer: in the layer's last phase, with a barrier of the block in front and one behind.
+__device__ __forceinline__ void AdvanceStep(Step s) {
+  if (ThreadId() == 0) s.shared().index = s.index + 1;
+}
 
 // This block's share of n things: [begin, end).
 struct Share {

@@ -57,6 +57,7 @@ __device__ inline void BeginStep(const StepParams& from) {
   LoadLayer(from.layers, &shared.layer[0]);
   ClearZeros(shared.zeros);
   if (ThreadId() == 0) {
+    shared.index = 0;
     const uint32_t base = SharedAddress(block_memory);
     shared.job_memory = {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), from.slots};
     shared.barrier_target = from.barrier_base;
@@ -178,17 +179,17 @@ __device__ __noinline__ void MlaOutputPhase(Step s) {
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void Mix(Step s) {
-  if (!s.l().is_kda) {
-    MlaAbsorbPhase<F, Barrier>(s);
-    MlaAttendPhase<Barrier>(s);
-    MlaExpandPhase<F, Barrier>(s);
-    MlaOutputPhase<F, Barrier>(s);
+__device__ __forceinline__ void Mix() {
+  if (!CurrentStep().l().is_kda) {
+    MlaAbsorbPhase<F, Barrier>(CurrentStep());
+    MlaAttendPhase<Barrier>(CurrentStep());
+    MlaExpandPhase<F, Barrier>(CurrentStep());
+    MlaOutputPhase<F, Barrier>(CurrentStep());
     return;
   }
-  if (IsUsual(s.l().kda)) KdaPhase<F, kUsualRows, Barrier>(s);
-  else KdaPhase<F, kMaxRows, Barrier>(s);
-  KdaOutputPhase<F, Barrier>(s);
+  if (IsUsual(CurrentStep().l().kda)) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
+  else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
+  KdaOutputPhase<F, Barrier>(CurrentStep());
 }
 
 // ---- logits ----------------------------------------------------------------------------------------------------------
@@ -251,7 +252,6 @@ __device__ __noinline__ void FeedShared(Step s) {
   rows.Ask(s);
   __syncthreads();
   StartFirst<F, Rows>(s);
-  BuildBehind<F>(s);
   RunPasses<F>(s, rows);
 }
 
@@ -298,21 +298,19 @@ __device__ __noinline__ void ExpertPhase(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
   Cross<Barrier>(s, [&] { StartFirst<F, DownRows<F>>(s); });
+  AdvanceStep(s);
   DownRows<F> down(s);
   down.StageActivated(s);
-  if (s.l().glu.width > 0 && !SharedIsOneOf(s)) {
-    RunPasses<F>(s, down);
-    FeedShared<F>(s);
-  } else {
-    BuildBehind<F>(s);
-    RunPasses<F>(s, down);
-  }
+  BuildBehind<F>(s);
+  RunPasses<F>(s, down);
+  if (s.l().glu.width > 0 && !SharedIsOneOf(s)) FeedShared<F>(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
   Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  AdvanceStep(s);
   Rows rows(s);
   rows.Ask(s);
   StageFloats<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width));
@@ -322,13 +320,13 @@ __device__ __noinline__ void DenseDownPhase(Step s) {
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void Feed(Step s) {
-  RoutePhase<F, Barrier>(s);
-  if (s.l().is_moe) {
-    ExpertPhase<F, Barrier>(s);
-    DownPhase<F, Barrier>(s);
+__device__ __forceinline__ void Feed() {
+  RoutePhase<F, Barrier>(CurrentStep());
+  if (CurrentStep().l().is_moe) {
+    ExpertPhase<F, Barrier>(CurrentStep());
+    DownPhase<F, Barrier>(CurrentStep());
   } else {
-    DenseDownPhase<F, Barrier>(s);
+    DenseDownPhase<F, Barrier>(CurrentStep());
   }
 }
 

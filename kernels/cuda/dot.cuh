@@ -183,8 +183,8 @@ __device__ inline float DotBf16(const MatrixView& m, int row, const Staged& x, i
     }
 #pragma unroll
     for (int u = 0; u < kInFlight; ++u) {
-      const int chunk = first + u * lanes + sub;
-      if (chunk < chunks) sum += Bf16Pairs(w[u], f[2 * chunk], f[2 * chunk + 1]);
+      const int chunk = min(first + u * lanes + sub, chunks - 1);  // behind the end the weights are zeros
+      sum += Bf16Pairs(w[u], f[2 * chunk], f[2 * chunk + 1]);
     }
   }
   return sum;

@@ -70,7 +70,9 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
   }
   if (part == Part::kMoe) {
     cuda::BuildFirst<cuda::GluRows<kFormat>>(s, 0);
-    cuda::Feed<kFormat, GridBarrier>(s);
+    cuda::RoutePhase<kFormat, GridBarrier>(s);
+    cuda::ExpertPhase<kFormat, GridBarrier>(s);
+    cuda::DownPhase<kFormat, GridBarrier>(s);
   }
 }
 
