@@ -79,7 +79,7 @@ struct QuickChoice {
     const int lane = ThreadId() % kWarp;
     float score = lane < m.top_k ? s.shared().weights[lane] : 0.0f;
     const float sum = LaneSum(score);
-    if (m.renormalize && m.top_k > 1) score /= sum + 1e-20f;
+    if (m.renormalize && m.top_k > 1) score = __fdividef(score, sum + 1e-20f);
     if (lane < m.top_k) s.shared().weights[lane] = score * m.scaling;
   }
 };

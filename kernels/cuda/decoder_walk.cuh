@@ -255,7 +255,14 @@ __device__ __noinline__ void FeedShared(Step s) {
   RunPasses<F>(s, rows);
 }
 
-// Norm, router, and gate and up of the shared experts or of the dense block.
+// Gate and up of the shared experts or of the dense block; the vector is staged, the next layer there at the end.
+template <WeightFormat F>
+__device__ __forceinline__ void RunGlu(Step s) {
+  RunPasses<F>(s, GluRows<F>(s));
+  FinishNext();
+}
+
+// Norm and router, or norm and the dense block's gate and up.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void RoutePhase(Step s) {
   HiddenNorm norm;
@@ -266,23 +273,24 @@ __device__ __noinline__ void RoutePhase(Step s) {
     if (s.l().is_kda) AdvanceTails(s);
   });
   StageNormed<F>(norm, s.l().post_norm);
-  if (s.l().is_moe) {
-#pragma unroll 1
-    for (int row = s.last_first(); row < s.l().moe.router.rows; row += s.all_warps()) {
-      const float y = PlainDot(s.l().moe.router, row, s.memory_at());
-      if (ThreadId() % kWarp == 0) s.p().scratch.logits[row] = y;
-    }
-  } else {
+  if (!s.l().is_moe) {
     BuildAhead<OutputRows<F, Answer::kDense>>(s);
+    RunGlu<F>(s);
+    return;
   }
-  RunPasses<F>(s, GluRows<F>(s));
-  FinishNext();
+#pragma unroll 1
+  for (int row = s.last_first(); row < s.l().moe.router.rows; row += s.all_warps()) {
+    const float y = PlainDot(s.l().moe.router, row, s.memory_at());
+    if (ThreadId() % kWarp == 0) s.p().scratch.logits[row] = y;
+  }
 }
 
+// The shared experts' gate and up need nothing of the router: they run while its scores cross the grid.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   QuickChoice quick;
   Cross<Barrier>(s, [&] {
+    RunGlu<F>(s);
     quick.Load(s.l().moe);
     KeepRecords(s);
   });
