@@ -96,14 +96,14 @@ struct alignas(16) StepLayer {
 struct StepScratch {
   float* x;          // [D] residual stream
   float* projected;  // inputs of the mixer
-  float* mixed;      // output of the mixer, [C] or [H * V]
+  float* mixed;      // output of the mixer, [C] or shares to be added up, [LatentParts(R), H, V]
   float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
   float* logits;     // [E] of the router
   float* activated;  // [top_k, width], then the shared expert's, or the dense block's
   float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots, when weights are q8 or q4
   float* activated_groups;  // [top_k] experts' activations as integer groups
   float* absorbed;   // [H, R]
-  float* partials;   // [kMaxSlots, H, R + 2]
+  float* partials;   // [kMaxSlots, H, PartialFloats(R)]
 };
 
 struct StepParams {

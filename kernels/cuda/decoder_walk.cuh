@@ -152,18 +152,40 @@ __device__ __noinline__ void KdaOutputPhase(Step s) {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaAbsorbPhase(Step s) {
-  Cross<Barrier>(s, [&] { PrefetchAhead(s.l().ahead); });
-  MlaAbsorb<F>(s);
+  Barrier::Arrive(s);
+#pragma unroll 1
+  for (int i = BlockId();; i += GridSize()) {
+    const int units = CountHeadParts(s);
+    const HeadPart unit(s, i);
+    AbsorbWords words;
+    words.Load(TaskOf(s), unit.h, unit.part * kLatentPart, 0, i < units && AbsorbsWords<F>(TaskOf(s)));
+    if (i == BlockId()) {
+      PrefetchAhead(s.l().ahead);
+      Barrier::Wait(s);
+    }
+    if (i < units) MlaAbsorb<F>(s, unit, words);
+    else if (i == units) MlaAppend(s);
+    if (i + GridSize() > units) return;
+  }
 }
 template <typename Barrier>
 __device__ __noinline__ void MlaAttendPhase(Step s) {
-  Cross<Barrier>(s, [] {});
+  Cross<Barrier>(s, [&] { AskAttend(s); });
   MlaAttend(s);
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {
-  Cross<Barrier>(s, [] {});
-  MlaExpand<F>(s);
+  Barrier::Arrive(s);
+#pragma unroll 1
+  for (int i = BlockId();; i += GridSize()) {
+    const int units = CountHeadParts(s), slots = AttendUnits(s).slots;
+    const HeadPart unit(s, i);
+    Expansion<F> rows;
+    rows.Load(TaskOf(s), unit.h, unit.part, i < units);
+    if (i == BlockId()) Barrier::Wait(s);
+    if (i < units) MlaExpand(s, unit, slots, rows);
+    if (i + GridSize() >= units) return;
+  }
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaOutputPhase(Step s) {
@@ -171,7 +193,7 @@ __device__ __noinline__ void MlaOutputPhase(Step s) {
   Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
   Rows rows(s);
   rows.Ask(s);
-  StageFloats<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols));
+  StageValues<F>(s);
   __syncthreads();
   BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, rows);
@@ -348,7 +370,7 @@ size_t StageBytes(const DecoderSpec& spec) {
     } else {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));
-      grow(StagedBytes(shape.latent) + 8 * kMaxSlots);
+      grow(sizeof(ExpandShared));
       grow(kAbsorbFloats * sizeof(float));
     }
     if (w.is_moe) {
@@ -400,13 +422,11 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->slots_at -= 128;
   }
   *bytes = p->slots_at + slots;
-  size_t tiles = 0;
+  p->stages = CountStages(limit - first);
   for (const LayerWeights& w : spec.layers) {
     const MlaShape& shape = w.mla.shape;
-    if (!w.is_kda && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) tiles = TileSharedBytes(1);
+    if (!w.is_kda && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   }
-  p->stages = tiles > 0 && first + TileSharedBytes(2) <= limit ? 2 : 1;
-  if (tiles > 0) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   return absl::OkStatus();
 }
 

@@ -16,12 +16,15 @@ __global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float*
   AppendRow(a, kv + t * (a.R + a.P), weight, eps, position + t, scratch);
 }
 
-// Grid (columns, H, T).
+// Grid (parts of the latent, H, T).
 template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kAbsorbFloats];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
+  const int column = blockIdx.x * kLatentPart;
+  AbsorbWords words;
+  words.Load(a, blockIdx.y, column, 0, AbsorbsWords<F>(a));
+  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, column, words, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
 }
 
 // Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
@@ -35,7 +38,7 @@ struct Attend {
 };
 
 __device__ float* PartialOf(const Attend& x, int64_t t, int h) {
-  return x.partials + ((t * gridDim.x + blockIdx.x) * x.task.H + h) * PartialFloats(x.task);
+  return x.partials + ((t * gridDim.x + blockIdx.x) * x.task.H + h) * PartialFloats(x.task.R);
 }
 
 __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
@@ -48,24 +51,42 @@ __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
               PartialOf(x, t, blockIdx.y), shared);
 }
 
-__global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
+struct AttendPlace {
+  const Attend& x;
+  int64_t t;
+  int first;  // head
+
+  __device__ __forceinline__ const char* Rows(int tile) const { return CacheRow(x.task.cache, int64_t{tile} * kMlaTile, kTileRow * 2); }
+  __device__ __forceinline__ int Length() const { return static_cast<int>(x.length + t); }
+  __device__ __forceinline__ int Known() const { return Length(); }
+  __device__ __forceinline__ float Scale() const { return x.task.scale; }
+  __device__ __forceinline__ int Heads() const { return min(kTileHeads, x.task.H - first); }
+  __device__ __forceinline__ const Bf16* Queries() const {
+    return reinterpret_cast<const Bf16*>(x.absorbed + t * x.task.H * x.task.R) + first * kTileRow;
+  }
+  __device__ __forceinline__ float* Partials() const { return PartialOf(x, t, first); }
+};
+
+__global__ void __launch_bounds__(kThreads) AttendTilesKernel(const __grid_constant__ Attend x) {
   extern __shared__ __align__(128) char shared[];
-  const MlaTask& a = x.task;
-  const int64_t t = blockIdx.z, length = x.length + t;
-  const int first = blockIdx.y * kTileHeads;
-  AttendTiles(a, x.absorbed + t * a.H * a.R, first, min(kTileHeads, a.H - first), length,
-              SlotTiles(length, blockIdx.x, gridDim.x), PartialOf(x, t, first), PartialFloats(a), shared, x.stages);
+  const AttendPlace place = {x, blockIdx.z, static_cast<int>(blockIdx.y) * kTileHeads};
+  const TileRange range = SlotTiles(place.Length(), blockIdx.x, gridDim.x);
+  const TileTask task = {range.begin, range.end, x.stages, shared};
+  AskTiles(task, place);
+  AttendTiles(task, place);
 }
 
 // Grid (1, H, T).
 template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, float* out) {
-  extern __shared__ __align__(128) char shared[];
-  const int64_t t = blockIdx.z;
+  __shared__ ExpandShared shared;
+  const int64_t t = blockIdx.z, stride = int64_t{a.H} * PartialFloats(a.R);
   const int h = blockIdx.y;
-  const int64_t stride = a.H * PartialFloats(a);
-  ExpandHead<F>(a, h, partials + t * n_slots * stride + h * PartialFloats(a), stride, n_slots, 0, a.V,
-             out + (t * a.H + h) * a.V, shared);
+  for (int part = 0; part < LatentParts(a.R); ++part) {
+    Expansion<F> rows;
+    rows.Load(a, h, part, true);
+    rows.Run(a, h, part, partials + t * n_slots * stride + h * PartialFloats(a.R), stride, n_slots, out + (t * a.H + h) * a.V, part > 0, shared);
+  }
 }
 
 template <typename Args>
@@ -80,8 +101,8 @@ template <WeightFormat F>
 absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
                  float* partials, float* out, absl::string_view what) {
   const unsigned H = a.H, n = static_cast<unsigned>(T);
-  AbsorbKernel<F><<<dim3(Blocks(a.R, kAbsorbColumns), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
-  const Attend attend = {a, q, absorbed, partials, length, TileSharedBytes(2) <= d.max_shared_bytes() ? 2 : 1};
+  AbsorbKernel<F><<<dim3(LatentParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
+  const Attend attend = {a, q, absorbed, partials, length, CountStages(d.max_shared_bytes())};
   if (FitsTile(a)) {
     const size_t bytes = TileSharedBytes(attend.stages);
     RILL_RETURN_IF_ERROR(AllowShared(d, AttendTilesKernel, bytes, what));
@@ -89,9 +110,7 @@ absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, i
   } else {
     AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
   }
-  const size_t bytes = StagedBytes(a.R) + AlignUp(8 * n_slots, 16);
-  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel<F>, bytes, what));
-  ExpandKernel<F><<<dim3(1, H, n), kThreads, bytes, d.stream()>>>(a, partials, n_slots, out);
+  ExpandKernel<F><<<dim3(1, H, n), kThreads, 0, d.stream()>>>(a, partials, n_slots, out);
   return d.Launched(what);
 }
 
@@ -125,7 +144,7 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   const int n_slots = static_cast<int>(std::min<int64_t>(d.sm_count(), CeilDiv(args.length, kMlaTile)));
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
   RILL_ASSIGN_OR_RETURN(void* scratch,
-                        d.Scratch(absorbed_bytes + sizeof(float) * d.sm_count() * a.H * PartialFloats(a)));
+                        d.Scratch(absorbed_bytes + sizeof(float) * d.sm_count() * a.H * PartialFloats(a.R)));
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
   return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
 }
@@ -137,12 +156,12 @@ absl::Status MlaPrefill(Device& device, const MlaPrefillArgs& args) {
   const MlaTask a = MakeTask(args);
   const int64_t T = args.q.dim[0];
   float* absorbed = args.workspace.f32();
-  float* partials = absorbed + T * a.H * a.R;
+  float* partials = absorbed + AlignUp(T * a.H * a.R, 8);
   constexpr int64_t kMostQueries = 65535;  // of a grid's third dimension
   for (int64_t t = 0; t < T; t += kMostQueries) {
     const int64_t n = std::min(kMostQueries, T - t);
     RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, absorbed + t * a.H * a.R,
-                             partials + t * a.H * PartialFloats(a), args.out.f32() + t * a.H * a.V, "mla_prefill"));
+                             partials + t * a.H * PartialFloats(a.R), args.out.f32() + t * a.H * a.V, "mla_prefill"));
   }
   return absl::OkStatus();
 }

@@ -1,4 +1,4 @@
-// kernels/cuda/staged_layout.h — the sizes of stage.cuh and tile_job.cuh that host code needs as well.
+// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh and mla.cuh that host code needs as well.
 #pragma once
 
 namespace rill::cuda {
@@ -11,6 +11,12 @@ inline constexpr int kBlockGroups = 4;
 inline constexpr int kPartBlocks = 4;
 inline constexpr int kMostTiles = 96;     // of a job
 inline constexpr int kMostUnits = 1024;
+
+// Floats of a head's partial of the attention (mla.cuh), whole sectors of memory; the last two are its statistics.
+constexpr int PartialFloats(int latent) { return (latent + 2 + 7) / 8 * 8; }
+constexpr int StatisticsAt(int latent) { return PartialFloats(latent) - 2; }
+inline constexpr int kLatentPart = 128;   // latent columns that one block absorbs or expands at a time
+constexpr int LatentParts(int latent) { return (latent + kLatentPart - 1) / kLatentPart; }
 
 constexpr int BlocksOf(int cols) { return (cols + 32 * kBlockGroups - 1) / (32 * kBlockGroups); }
 constexpr int PartsOf(int cols) { return (BlocksOf(cols) + kPartBlocks - 1) / kPartBlocks; }

@@ -40,6 +40,16 @@ TEST_P(MlaDecodeTest, MatchesAtOtherShapes) {
   }
 }
 
+// Devices with matrix units take tiles of rows and groups of heads: one row, tiles that are not full, more tiles than a device has
+// multiprocessors, more heads than a group.
+TEST_P(MlaDecodeTest, MatchesAtTheModelsRows) {
+  RILL_NEEDS_OP(mla_decode);
+  for (const auto& [heads, length] : {std::pair<int64_t, int64_t>{32, 1}, {32, 31}, {33, 33}, {5, 97}, {33, 300}, {2, 6000}, {2, 24001}}) {
+    const MlaShape shape = {heads, 8, 64, 8, 512};
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(MakeMlaCase(random_, shape, 1, length - 1, WeightFormat::kQ4, DType::kBf16, 4), 1e-5));
+  }
+}
+
 // A sharp softmax moves the running maximum from split to split; a late maximum must not lose the
 // early rows' scale.
 TEST_P(MlaDecodeTest, SharpSoftmaxAcrossSplits) {
