@@ -143,7 +143,7 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
       grow(s.squares, w.kda.heads * (w.kda.head_dim / kStepSlice));
     } else {
       const MlaShape& shape = w.mla.shape;
-      grow(s.mixed, LatentParts(shape.latent) * shape.n_heads * shape.value);
+      grow(s.mixed, ExpandShares(shape.latent) * shape.n_heads * shape.value);
       grow(s.absorbed, shape.n_heads * shape.latent);
       grow(s.partials, kMaxSlots * shape.n_heads * PartialFloats(shape.latent));
     }

@@ -13,43 +13,48 @@ __device__ __forceinline__ MlaTask TaskOf(Step s) {
           static_cast<int>(m.shape.value), static_cast<int>(m.shape.latent), m.scale, m.kv_b, m.cache};
 }
 
-// A unit of absorbing and of expanding: kLatentPart latent columns of a head. Units are counted by parts within heads.
-struct HeadPart {
-  int h, part;
+// ---- absorb: a unit is kAbsorbColumns columns of a head's q~; behind the last unit comes the new row of the cache -----------------------
 
-  __device__ __forceinline__ HeadPart(Step s, int unit) {
-    const int parts = LatentParts(TaskOf(s).R);
-    h = unit / parts, part = unit % parts;
-  }
-};
-__device__ __forceinline__ int CountHeadParts(Step s) { return TaskOf(s).H * LatentParts(TaskOf(s).R); }
-
-// ---- absorb: q~ of every head, and behind the last unit the new row of the cache -----------------------------------------------
+__device__ __forceinline__ int CountAbsorbUnits(Step s) { return TaskOf(s).H * AbsorbParts(TaskOf(s).R); }
 
 inline __device__ __noinline__ void MlaAppend(Step s) {
   AppendRow(TaskOf(s), s.p().scratch.projected + s.l().inputs.at[1], s.l().mla.kv_norm, s.l().mla.norm_eps, s.p().position, s.shared().scratch);
 }
 
-template <WeightFormat F>
-__device__ __forceinline__ void MlaAbsorb(Step s, HeadPart unit, AbsorbWords& words) {
-  const MlaTask a = TaskOf(s);
-  Absorb<F>(a, s.p().scratch.projected + unit.h * (a.N + a.P), unit.h, unit.part * kLatentPart, words, s.p().scratch.absorbed,
-            reinterpret_cast<float*>(s.memory()));
-}
+struct AbsorbUnit {
+  int h, column;
+  AbsorbWords words;
+
+  // What needs no query.
+  template <WeightFormat F>
+  __device__ __forceinline__ void Load(Step s, int unit) {
+    const MlaTask a = TaskOf(s);
+    h = unit / AbsorbParts(a.R), column = unit % AbsorbParts(a.R) * kAbsorbColumns;
+    words.Load(a, h, column, 0, h < a.H && AbsorbsWords<F>(a));
+  }
+  template <WeightFormat F>
+  __device__ __forceinline__ void Run(Step s) {
+    const MlaTask a = TaskOf(s);
+    Absorb<F>(a, s.p().scratch.projected + h * (a.N + a.P), h, column, words, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
+  }
+};
 
 // ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to kTileHeads heads, else one -------------------------
 
+// Divisions are code, and code that runs once a layer comes from far: there is one only where there are several sharers.
 struct AttendUnits {
   int slots, sharers;
 
-  __device__ __forceinline__ AttendUnits(Step s) {
+  __device__ __forceinline__ explicit AttendUnits(Step s) {
     const MlaTask a = TaskOf(s);
-    const int tiles = CountTiles(static_cast<int>(s.p().position) + 1);
     sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
-    const int blocks = max(1, min(static_cast<int>(GridSize()), kMaxSlots) / sharers);
-    slots = min(tiles, blocks);
+    int blocks = min(GridSize(), kMaxSlots);
+    if (sharers > 1) blocks = max(1, blocks / sharers);
+    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);
   }
   __device__ __forceinline__ int count() const { return slots * sharers; }
+  __device__ __forceinline__ int sharer(int unit) const { return sharers == 1 ? 0 : unit / slots; }
+  __device__ __forceinline__ int slot(int unit) const { return unit - sharer(unit) * slots; }
 };
 
 __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
@@ -61,9 +66,9 @@ struct StepPlace {
   Step s;
   int unit;
 
-  __device__ __forceinline__ int sharer() const { return unit / AttendUnits(s).slots; }
-  __device__ __forceinline__ int slot() const { return unit % AttendUnits(s).slots; }
-  __device__ __forceinline__ const char* Rows(int tile) const { return CacheRow(s.l().mla.cache, int64_t{tile} * kMlaTile, kTileRow * 2); }
+  __device__ __forceinline__ int sharer() const { return AttendUnits(s).sharer(unit); }
+  __device__ __forceinline__ int slot() const { return AttendUnits(s).slot(unit); }
+  __device__ __forceinline__ const MlaCacheView& Cache() const { return s.l().mla.cache; }
   __device__ __forceinline__ int Length() const { return static_cast<int>(s.p().position) + 1; }
   __device__ __forceinline__ int Known() const { return static_cast<int>(s.p().position); }
   __device__ __forceinline__ float Scale() const { return s.l().mla.scale; }
@@ -91,7 +96,7 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   const int length = static_cast<int>(s.p().position) + 1;
 #pragma unroll 1
   for (int unit = BlockId(); unit < units.count(); unit += GridSize()) {
-    const int slot = unit % units.slots, h = unit / units.slots;
+    const int slot = units.slot(unit), h = units.sharer(unit);
     const TileRange range = SlotTiles(length, slot, units.slots);
     AttendPlain(a, s.p().scratch.absorbed + h * a.R, s.p().scratch.projected + h * (a.N + a.P) + a.N, range.begin * kMlaTile,
                 min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
@@ -113,35 +118,46 @@ __device__ __forceinline__ void MlaAttend(Step s) {
   }
 }
 
-// ---- expand: the values lie in LatentParts(R) shares [H, V], to be added up ------------------------------------------------------
+// ---- expand: a unit is a share of a head's latent and half of its values -------------------------------------------------------------
 
-// `slots` are the attention's.
+__device__ __forceinline__ int CountExpandUnits(Step s) { return TaskOf(s).H * ExpandShares(TaskOf(s).R) * 2; }
+
 template <WeightFormat F>
-__device__ __forceinline__ void MlaExpand(Step s, HeadPart unit, int slots, const Expansion<F>& rows) {
-  const MlaTask a = TaskOf(s);
-  const int stride = PartialFloats(a.R);
-  rows.Run(a, unit.h, unit.part, s.p().scratch.partials + unit.h * stride, static_cast<int64_t>(a.H) * stride, slots,
-           s.p().scratch.mixed + (unit.part * a.H + unit.h) * a.V, false, *reinterpret_cast<ExpandShared*>(s.memory()));
-}
+struct ExpandUnit {
+  int slots;
+  Expansion<F> rows;
 
-// The shares' sum, staged for the output projection. Ends without a barrier.
+  // What needs no attention.
+  __device__ __forceinline__ void Load(Step s, int unit) {
+    const MlaTask a = TaskOf(s);
+    const int shares = ExpandShares(a.R), half = unit % 2;
+    slots = AttendUnits(s).slots;
+    rows.h = unit / 2 / shares, rows.share = unit / 2 % shares;
+    rows.begin = half * a.V / 2, rows.end = rows.h < a.H ? (half + 1) * a.V / 2 : 0;
+    rows.Load(a);
+  }
+  __device__ __forceinline__ void Run(Step s) const {
+    const MlaTask a = TaskOf(s);
+    const int stride = PartialFloats(a.R);
+    rows.Run(a, s.p().scratch.partials + rows.h * stride, static_cast<int64_t>(a.H) * stride, slots, s.p().expand_room,
+             s.p().scratch.mixed + (rows.share * a.H + rows.h) * a.V, false, *reinterpret_cast<ExpandShared*>(s.memory()));
+  }
+};
+
+// The values, the sum of their shares, staged for the output projection. Ends without a barrier.
 template <WeightFormat F>
 __device__ __forceinline__ void StageValues(Step s) {
-  constexpr int kAtOnce = 8;
-  const int n = static_cast<int>(s.l().o.cols), parts = LatentParts(static_cast<int>(s.l().mla.shape.latent));
-  const int padded = (n + kGroup - 1) / kGroup * kGroup;
-  const float* from = s.p().scratch.mixed;
+  constexpr int kAtOnce = 4;
+  const int n = static_cast<int>(s.l().o.cols), shares = ExpandShares(TaskOf(s).R), padded = (n + kGroup - 1) / kGroup * kGroup;
   const Staged staged = PlaceForm<F>(s.memory());
 #pragma unroll 1
   for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {
+    const float* from = s.p().scratch.mixed + first;
     float sums[kAtOnce] = {};
-#pragma unroll 4
-    for (int part = 0; part < parts; ++part) {
+#pragma unroll 2
+    for (int share = 0; share < shares; ++share, from += n) {
 #pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int i = first + j * kStepThreads;
-        if (i < n) sums[j] += LoadShared(from + part * n + i);
-      }
+      for (int j = 0; j < kAtOnce; ++j) sums[j] += first + j * kStepThreads < n ? LoadShared(from + j * kStepThreads) : 0.0f;
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {

@@ -155,15 +155,14 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
   Barrier::Arrive(s);
 #pragma unroll 1
   for (int i = BlockId();; i += GridSize()) {
-    const int units = CountHeadParts(s);
-    const HeadPart unit(s, i);
-    AbsorbWords words;
-    words.Load(TaskOf(s), unit.h, unit.part * kLatentPart, 0, i < units && AbsorbsWords<F>(TaskOf(s)));
+    AbsorbUnit unit;
+    unit.Load<F>(s, i);
     if (i == BlockId()) {
       PrefetchAhead(s.l().ahead);
       Barrier::Wait(s);
     }
-    if (i < units) MlaAbsorb<F>(s, unit, words);
+    const int units = CountAbsorbUnits(s);
+    if (i < units) unit.Run<F>(s);
     else if (i == units) MlaAppend(s);
     if (i + GridSize() > units) return;
   }
@@ -178,12 +177,11 @@ __device__ __noinline__ void MlaExpandPhase(Step s) {
   Barrier::Arrive(s);
 #pragma unroll 1
   for (int i = BlockId();; i += GridSize()) {
-    const int units = CountHeadParts(s), slots = AttendUnits(s).slots;
-    const HeadPart unit(s, i);
-    Expansion<F> rows;
-    rows.Load(TaskOf(s), unit.h, unit.part, i < units);
+    ExpandUnit<F> unit;
+    unit.Load(s, i);
     if (i == BlockId()) Barrier::Wait(s);
-    if (i < units) MlaExpand(s, unit, slots, rows);
+    const int units = CountExpandUnits(s);
+    if (i < units) unit.Run(s);
     if (i + GridSize() >= units) return;
   }
 }
@@ -370,7 +368,7 @@ size_t StageBytes(const DecoderSpec& spec) {
     } else {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));
-      grow(sizeof(ExpandShared));
+      grow(ExpandBytes(1));
       grow(kAbsorbFloats * sizeof(float));
     }
     if (w.is_moe) {
@@ -403,7 +401,7 @@ inline int LeastUnits(const DecoderSpec& spec) {
   return units;
 }
 
-// [StepShared | staged vectors | sums | slots]; the attention's tiles lie over all behind the first.
+// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
@@ -422,10 +420,12 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->slots_at -= 128;
   }
   *bytes = p->slots_at + slots;
-  p->stages = CountStages(limit - first);
+  p->stages = CountStages(limit - first), p->expand_room = ExpandRoom(limit - first);
   for (const LayerWeights& w : spec.layers) {
+    if (w.is_kda) continue;
     const MlaShape& shape = w.mla.shape;
-    if (!w.is_kda && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
+    *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
+    if (shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   }
   return absl::OkStatus();
 }

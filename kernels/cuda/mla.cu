@@ -21,7 +21,7 @@ template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kAbsorbFloats];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  const int column = blockIdx.x * kLatentPart;
+  const int column = blockIdx.x * kAbsorbColumns;
   AbsorbWords words;
   words.Load(a, blockIdx.y, column, 0, AbsorbsWords<F>(a));
   Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, column, words, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
@@ -56,7 +56,7 @@ struct AttendPlace {
   int64_t t;
   int first;  // head
 
-  __device__ __forceinline__ const char* Rows(int tile) const { return CacheRow(x.task.cache, int64_t{tile} * kMlaTile, kTileRow * 2); }
+  __device__ __forceinline__ const MlaCacheView& Cache() const { return x.task.cache; }
   __device__ __forceinline__ int Length() const { return static_cast<int>(x.length + t); }
   __device__ __forceinline__ int Known() const { return Length(); }
   __device__ __forceinline__ float Scale() const { return x.task.scale; }
@@ -78,14 +78,15 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(const __grid_const
 
 // Grid (1, H, T).
 template <WeightFormat F>
-__global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, float* out) {
-  __shared__ ExpandShared shared;
+__global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, int room, float* out) {
+  extern __shared__ __align__(128) char shared[];
   const int64_t t = blockIdx.z, stride = int64_t{a.H} * PartialFloats(a.R);
   const int h = blockIdx.y;
-  for (int part = 0; part < LatentParts(a.R); ++part) {
-    Expansion<F> rows;
-    rows.Load(a, h, part, true);
-    rows.Run(a, h, part, partials + t * n_slots * stride + h * PartialFloats(a.R), stride, n_slots, out + (t * a.H + h) * a.V, part > 0, shared);
+  for (int share = 0; share < ExpandShares(a.R); ++share) {
+    Expansion<F> rows = {h, share, 0, a.V};
+    rows.Load(a);
+    rows.Run(a, partials + t * n_slots * stride + h * PartialFloats(a.R), stride, n_slots, room, out + (t * a.H + h) * a.V, share > 0,
+             *reinterpret_cast<ExpandShared*>(shared));
   }
 }
 
@@ -101,7 +102,7 @@ template <WeightFormat F>
 absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
                  float* partials, float* out, absl::string_view what) {
   const unsigned H = a.H, n = static_cast<unsigned>(T);
-  AbsorbKernel<F><<<dim3(LatentParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
+  AbsorbKernel<F><<<dim3(AbsorbParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
   const Attend attend = {a, q, absorbed, partials, length, CountStages(d.max_shared_bytes())};
   if (FitsTile(a)) {
     const size_t bytes = TileSharedBytes(attend.stages);
@@ -110,7 +111,9 @@ absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, i
   } else {
     AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
   }
-  ExpandKernel<F><<<dim3(1, H, n), kThreads, 0, d.stream()>>>(a, partials, n_slots, out);
+  const int room = std::min(n_slots, ExpandRoom(d.max_shared_bytes()));
+  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel<F>, ExpandBytes(room), what));
+  ExpandKernel<F><<<dim3(1, H, n), kThreads, ExpandBytes(room), d.stream()>>>(a, partials, n_slots, room, out);
   return d.Launched(what);
 }
 
@@ -141,10 +144,10 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   const MlaTask a = MakeTask(args);
-  const int n_slots = static_cast<int>(std::min<int64_t>(d.sm_count(), CeilDiv(args.length, kMlaTile)));
+  const int n_slots = static_cast<int>(std::min<int64_t>(std::min(d.sm_count(), kMaxSlots), CeilDiv(args.length, kMlaTile)));
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
   RILL_ASSIGN_OR_RETURN(void* scratch,
-                        d.Scratch(absorbed_bytes + sizeof(float) * d.sm_count() * a.H * PartialFloats(a.R)));
+                        d.Scratch(absorbed_bytes + sizeof(float) * n_slots * a.H * PartialFloats(a.R)));
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
   return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
 }

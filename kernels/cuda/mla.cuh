@@ -4,7 +4,7 @@
 // relative to 2^m, and its statistics: m (base 2) and the sum of weights. Partials are combined in order of position.
 #pragma once
 
-#include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/tile_job.cuh"
 #include "kernels/ops/mla_decode.h"
 
 namespace rill::cuda {
@@ -51,7 +51,7 @@ __host__ __device__ inline bool FitsTile(const MlaTask& a) {
 }
 
 inline constexpr int kAbsorbParts = 16;     // sums of rows of W_K that meet in shared memory
-inline constexpr int kAbsorbFloats = kAbsorbParts * kLatentPart;
+inline constexpr int kAbsorbFloats = kAbsorbParts * kAbsorbColumns;
 
 // What a thread needs of kRows rows of a head's W_K when it is a q4 matrix: four bytes, eight columns, of every 32nd row. Loaded before
 // the query is there.
@@ -59,7 +59,7 @@ struct AbsorbWords {
   static constexpr int kEach = 4, kRows = 32 * kEach;
   uint32_t codes[kEach], scales[kEach];
 
-  // Head h, columns [column, column + kLatentPart), rows [first, first + kRows) as far as there are as many; zeros unless `wanted`
+  // Head h, columns [column, column + kAbsorbColumns), rows [first, first + kRows) as far as there are as many; zeros unless `wanted`
   // (LoadWeights() says why).
   __device__ __forceinline__ void Load(const MlaTask& a, int h, int column, int first, bool wanted) {
     const int word = ThreadId() % 16, n = first + ThreadId() / 16, groups = a.R / kGroup;
@@ -92,14 +92,14 @@ struct AbsorbWords {
 };
 
 template <WeightFormat F>
-__device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) { return F == WeightFormat::kQ4 && a.R % kLatentPart == 0; }
+__device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) { return F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0; }
 
-// Columns [column, column + kLatentPart) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
+// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
 // token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q. `words` are
 // the first rows' when AbsorbsWords(). `shared` holds kAbsorbFloats. 512 threads.
 template <WeightFormat F>
 __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, AbsorbWords& words, float* absorbed, float* shared) {
-  const int c = column + ThreadId() % kLatentPart;
+  const int c = column + ThreadId() % kAbsorbColumns;
   if (AbsorbsWords<F>(a)) {
     float sums[8] = {}, total = 0;
 #pragma unroll 1
@@ -112,10 +112,10 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     for (int i = 0; i < 8; ++i) {
       const float sum = fmaf(-8.0f, total, sums[i]);
       const float both = sum + __shfl_xor_sync(0xffffffffu, sum, 16);
-      if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kLatentPart + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
+      if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kAbsorbColumns + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
     }
   } else {
-    const int part = ThreadId() / kLatentPart, parts = blockDim.x / kLatentPart;
+    const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
     float sum = 0;
     if (c < a.R) {
       ColumnWalk<F> column_of(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + part, c, parts);
@@ -125,15 +125,15 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
   }
   __syncthreads();
-  if (ThreadId() < kLatentPart && c < a.R) {
+  if (ThreadId() < kAbsorbColumns && c < a.R) {
     float sum = 0;
 #pragma unroll
-    for (int i = 0; i < kAbsorbParts; ++i) sum += shared[i * kLatentPart + ThreadId()];
+    for (int i = 0; i < kAbsorbParts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
     if (FitsTile(a)) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
     else absorbed[h * a.R + c] = sum;
   }
-  if (FitsTile(a) && column == 0 && ThreadId() >= kLatentPart && ThreadId() < kLatentPart + a.P) {
-    const int p = ThreadId() - kLatentPart;
+  if (FitsTile(a) && column == 0 && ThreadId() >= kAbsorbColumns && ThreadId() < kAbsorbColumns + a.P) {
+    const int p = ThreadId() - kAbsorbColumns;
     reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + p] = ToBf16(LoadShared(q + a.N + p));
   }
   __syncthreads();
@@ -233,101 +233,113 @@ struct RowGroup {
   }
 };
 
-inline constexpr int kExpandThreads = 512, kExpandWarps = kExpandThreads / kWarp;
+inline constexpr int kExpandThreads = 512, kExpandChunks = kExpandColumns / 4;
+inline constexpr int kExpandSums = kExpandThreads / kExpandChunks;  // threads that share four columns
 struct ExpandShared {
-  float4 sum[kExpandWarps][kLatentPart / 4];  // a warp's slots together
-  float max[kExpandWarps], total[kExpandWarps];
-  alignas(16) char latent[StagedBytes(kLatentPart)];
+  float max[kMaxSlots], total[kMaxSlots], weight[kMaxSlots];
+  float4 sum[kExpandSums][kExpandChunks];
+  float totals[kExpandSums];
+  alignas(16) char latent[StagedBytes(kExpandColumns)];
+  alignas(16) float4 values[];  // [room][kExpandChunks], columns of partials
 };
+constexpr size_t ExpandBytes(int room) { return sizeof(ExpandShared) + room * kExpandColumns * sizeof(float); }
+// Partials that `bytes` of shared memory have room for, at least one.
+constexpr int ExpandRoom(size_t bytes) {
+  int room = kMaxSlots;
+  while (room > 1 && ExpandBytes(room) > bytes) --room;
+  return room;
+}
 
-// A head's share of expanding: latent columns [part * kLatentPart, + kLatentPart) of every value. Its first rows of W_V can be asked for
-// before the attention is done. kExpandThreads threads, four a row.
+// Expanding a head: rows [begin, end) of its W_V times latent columns [share * kExpandColumns, + kExpandColumns). kExpandThreads threads,
+// eight a row; their first rows can be asked for before the attention is done.
 template <WeightFormat F>
 struct Expansion {
-  static constexpr int kSharers = kLatentPart / kGroup, kRows = kExpandThreads / kSharers;
+  static constexpr int kSharers = kExpandColumns / kGroup, kRows = kExpandThreads / kSharers;
+  int h, share, begin, end;
   RowGroup<F> first;
 
-  __device__ __forceinline__ static void LoadRow(const MlaTask& a, int h, int part, int base, bool wanted, RowGroup<F>& group) {
-    const int v = base + ThreadId() / kSharers, column = part * kSharers + ThreadId() % kSharers;
-    group.Load(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + a.N + v, column, wanted && v < a.V && column * kGroup < a.R);
+  __device__ __forceinline__ void LoadRow(const MlaTask& a, int base, RowGroup<F>& group) const {
+    const int v = base + ThreadId() / kSharers, column = share * kSharers + ThreadId() % kSharers;
+    group.Load(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + a.N + v, column, v < end && column * kGroup < a.R);
   }
-  __device__ __forceinline__ void Load(const MlaTask& a, int h, int part, bool wanted) { LoadRow(a, h, part, 0, wanted, first); }
+  __device__ __forceinline__ void Load(const MlaTask& a) { LoadRow(a, begin, first); }
 
-  // out[v] = W_V latent, or that more, of this share's columns; `partials` are the head's, `stride` floats apart, one for each of
-  // `n_slots` slots.
-  __device__ __forceinline__ void Run(const MlaTask& a, int h, int part, const float* partials, int64_t stride, int n_slots, float* out,
-                                      bool add, ExpandShared& x) const {
-    Combine(a, partials, part * kLatentPart, stride, n_slots, x);
-    Staged latent = PlaceStaged(x.latent, kLatentPart);
+  // out[v] = W_V latent, or that more, of this share's columns. `partials` are the head's, `stride` floats apart, one for each of `n_slots`
+  // slots; `x` has room for the columns of `room` of them.
+  __device__ __forceinline__ void Run(const MlaTask& a, const float* partials, int64_t stride, int n_slots, int room, float* out, bool add,
+                                      ExpandShared& x) const {
+    Combine(a, partials, stride, n_slots, room, x);
+    Staged latent = PlaceStaged(x.latent, kExpandColumns);
     if constexpr (IsQuantized(F)) latent.f = nullptr;
     else latent.q = nullptr;
-    __syncthreads();
-    if (ThreadId() < kLatentPart) {
+    if (ThreadId() < kExpandColumns) {
       const int r = ThreadId();
-      float max = -INFINITY, total = 0, sum = 0;
+      float sum = 0, total = 0;
 #pragma unroll
-      for (int w = 0; w < kExpandWarps; ++w) max = fmaxf(max, x.max[w]);
-#pragma unroll
-      for (int w = 0; w < kExpandWarps; ++w) {
-        const float weight = exp2f(x.max[w] - max);
-        total = fmaf(weight, x.total[w], total);
-        sum = fmaf(weight, reinterpret_cast<const float*>(x.sum[w])[r], sum);
-      }
-      StageGroup(latent, r / kGroup, part * kLatentPart + r < a.R ? sum / total : 0.0f);
+      for (int i = 0; i < kExpandSums; ++i) sum += reinterpret_cast<const float*>(x.sum[i])[r], total += x.totals[i];
+      StageGroup(latent, r / kGroup, share * kExpandColumns + r < a.R ? __fdividef(sum, total) : 0.0f);
     }
     __syncthreads();
-    Write(a.V, 0, first.Dot(latent, ThreadId() % kSharers), out, add);
+    RowGroup<F> group = first;
 #pragma unroll 1
-    for (int base = kRows; base < a.V; base += kRows) {
-      RowGroup<F> group;
-      LoadRow(a, h, part, base, true, group);
-      Write(a.V, base, group.Dot(latent, ThreadId() % kSharers), out, add);
+    for (int base = begin;; LoadRow(a, base, group)) {
+      const float y = LaneSum<kSharers>(group.Dot(latent, ThreadId() % kSharers));
+      const int v = base + ThreadId() / kSharers;
+      if (v < end && ThreadId() % kSharers == 0) out[v] = add ? out[v] + y : y;
+      base += kRows;
+      if (base >= end) break;
     }
     __syncthreads();
   }
 
  private:
-  __device__ __forceinline__ static void Write(int V, int base, float y, float* out, bool add) {
-    y = LaneSum<kSharers>(y);
-    const int v = base + ThreadId() / kSharers;
-    if (v < V && ThreadId() % kSharers == 0) out[v] = add ? out[v] + y : y;
-  }
-
-  // A warp takes every 16th slot, all it can at once, so that one round trip to memory brings them.
-  __device__ __forceinline__ static void Combine(const MlaTask& a, const float* partials, int first, int64_t stride, int n_slots, ExpandShared& x) {
-    constexpr int kAtOnce = 9;
-    const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, column = first + 4 * lane;
-    float4 sum = make_float4(0, 0, 0, 0);
-    float max = -INFINITY, total = 0;
+  // This share's weighted sums of the partials, in kExpandSums parts of every kExpandSums-th slot. The partials come to shared memory first: so
+  // many loads are in flight at once as no thread has registers for.
+  __device__ __forceinline__ void Combine(const MlaTask& a, const float* partials, int64_t stride, int n_slots, int room, ExpandShared& x) const {
+    const int chunk = ThreadId() % kExpandChunks, column = share * kExpandColumns + 4 * chunk, part = ThreadId() / kExpandChunks;
+    const auto ask = [&](int from) {
 #pragma unroll 1
-    for (int begin = warp; begin < n_slots; begin += kAtOnce * kExpandWarps) {
-      float4 values[kAtOnce];
-      float2 statistics[kAtOnce];
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const int s = begin + j * kExpandWarps;
-        const float* at = partials + s * stride;
-        statistics[j] = s < n_slots ? __ldcg(reinterpret_cast<const float2*>(at + StatisticsAt(a.R))) : make_float2(-INFINITY, 0);
-        values[j] = s < n_slots && column < a.R ? __ldcg(reinterpret_cast<const float4*>(at + column)) : make_float4(0, 0, 0, 0);
+      for (int i = part; i < min(room, n_slots - from); i += kExpandSums) {
+        if (column < a.R) CopyAsync16(SharedAddress(&x.values[i * kExpandChunks + chunk]), partials + (from + i) * stride + column);
       }
-      float new_max = max;
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) new_max = fmaxf(new_max, statistics[j].x);
-      const float keep = exp2f(max - new_max);
-      max = new_max;
-      total *= keep, sum.x *= keep, sum.y *= keep, sum.z *= keep, sum.w *= keep;
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const float weight = exp2f(statistics[j].x - max);
-        total = fmaf(weight, statistics[j].y, total);
-        sum.x = fmaf(weight, values[j].x, sum.x);
-        sum.y = fmaf(weight, values[j].y, sum.y);
-        sum.z = fmaf(weight, values[j].z, sum.z);
-        sum.w = fmaf(weight, values[j].w, sum.w);
-      }
+    };
+    ask(0);
+#pragma unroll 1
+    for (int s = ThreadId(); s < n_slots; s += kExpandThreads) {
+      const float2 statistics = __ldcg(reinterpret_cast<const float2*>(partials + s * stride + StatisticsAt(a.R)));
+      x.max[s] = statistics.x, x.total[s] = statistics.y;
     }
-    x.sum[warp][lane] = sum;
-    if (lane == 0) x.max[warp] = max, x.total[warp] = total;
+    __syncthreads();
+    float max = -INFINITY;
+#pragma unroll 1
+    for (int s = ThreadId() % kWarp; s < n_slots; s += kWarp) max = fmaxf(max, x.max[s]);
+#pragma unroll
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, offset));
+#pragma unroll 1
+    for (int s = ThreadId(); s < n_slots; s += kExpandThreads) x.weight[s] = exp2f(x.max[s] - max);
+    float4 sum = make_float4(0, 0, 0, 0);
+    float total = 0;
+#pragma unroll 1
+    for (int from = 0;; ask(from)) {
+      asm volatile("cp.async.wait_all;" ::: "memory");
+      __syncthreads();
+#pragma unroll 2
+      for (int i = part; i < min(room, n_slots - from); i += kExpandSums) {
+        const float weight = x.weight[from + i];
+        const float4 value = x.values[i * kExpandChunks + chunk];
+        total = fmaf(weight, x.total[from + i], total);
+        sum.x = fmaf(weight, value.x, sum.x);
+        sum.y = fmaf(weight, value.y, sum.y);
+        sum.z = fmaf(weight, value.z, sum.z);
+        sum.w = fmaf(weight, value.w, sum.w);
+      }
+      from += room;
+      if (from >= n_slots) break;
+      __syncthreads();
+    }
+    x.sum[part][chunk] = sum;
+    if (chunk == 0) x.totals[part] = total;
+    __syncthreads();
   }
 };
 

@@ -5,13 +5,13 @@
 // once, one tile apart, so that the softmax of one half hides behind the matrix products of the other:
 //   scorers   8 warps. S = Q K^T: a warp takes all heads x 16 rows x a quarter of the 576 dimensions, its queries in registers for good,
 //             because reading them anew for each tile is what shared memory has no time for. The quarters meet in shared memory, after
-//             which a warp has 8 heads x 16 rows whole: the softmax's running maximum and sum. They fill the ring, too.
-//   summers   8 warps. O = P K: a warp takes all heads x 64 latent columns, accumulated in registers.
+//             which a warp has 8 heads x 16 rows whole: the softmax's running maximum and sum.
+//   summers   8 warps. O = P K: a warp takes all heads x 64 latent columns, accumulated in registers. They have time left and fill the
+//             ring, too.
 // Every instruction is sm_80's: mma.sync, ldmatrix, cp.async.
 #pragma once
 
 #include "kernels/cuda/mla.cuh"
-#include "kernels/cuda/tile_job.cuh"
 
 namespace rill::cuda {
 
@@ -29,8 +29,8 @@ inline constexpr int kQuarters = 4;
 inline constexpr int kQuarterSteps = kTileRow / kQuarters / 16;  // of 16 dimensions
 inline constexpr int kHalfRows = kMlaTile / 2;      // rows of a scorer
 inline constexpr int kSummerColumns = kTileLatent / (kTileThreads / 2 / kWarp);
-static_assert(kTileHeads == kMlaTile, "the queries pass through a stage");
-static_assert(kScorers == 8 * kMlaTile && kHalfRows == 16 && kScorers / kWarp == 2 * kQuarters);
+static_assert(kPageTokens % kMlaTile == 0 && kTileHeads == kMlaTile, "a tile lies in one page, and the queries pass through a stage");
+static_assert(kTileThreads - kScorers == 8 * kMlaTile && kHalfRows == 16 && kScorers / kWarp == 2 * kQuarters);
 
 struct TileShared {
   float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
@@ -81,9 +81,9 @@ __device__ __forceinline__ void WaitCopies(int n) {
   else asm volatile("cp.async.wait_group 0;" ::: "memory");
 }
 
-// Starts the copy of rows [0, n) at `from` into a stage; the rows behind them become zeros. The scorers: eight lanes a row.
+// Starts the copy of rows [0, n) at `from` into a stage; the rows behind them become zeros. The summers: eight lanes a row.
 __device__ __forceinline__ void FetchRows(const char* from, int n, uint32_t stage) {
-  const int row = ThreadId() / 8, chunk = ThreadId() % 8, bytes = row < n ? 16 : 0;
+  const int row = (ThreadId() - kScorers) / 8, chunk = ThreadId() % 8, bytes = row < n ? 16 : 0;
   from += (row < n ? row * (kTileRow * 2) : 0) + chunk * 16;
   stage += row * (kTileStride * 2) + chunk * 16;
 #pragma unroll
@@ -104,7 +104,7 @@ struct TileTask {
 };
 
 // `place`, below, says what lies where in device memory, anew each time it is asked, so that it takes no registers meanwhile:
-//   Rows(tile)         the tile's first row
+//   Cache()
 //   Length(), Known()  rows of the cache, and how many of them were there before the queries were
 //   Scale()            of the scores
 //   Heads()            up to kTileHeads
@@ -116,13 +116,16 @@ template <typename Place>
 __device__ __forceinline__ bool IsKnown(const Place& place, int tile) { return min((tile + 1) * kMlaTile, place.Length()) <= place.Known(); }
 template <typename Place>
 __device__ __forceinline__ void FetchTile(const TileTask& t, const Place& place, int tile, int stage) {
-  FetchRows(place.Rows(tile), RowsOf(place, tile), t.stage(stage));
+  constexpr int kPageTiles = kPageTokens / kMlaTile;
+  const MlaCacheView& cache = place.Cache();
+  const char* page = static_cast<const char*>(cache.pages[tile / kPageTiles]) + cache.layer_offset;
+  FetchRows(page + tile % kPageTiles * (kMlaTile * kTileRow * 2), RowsOf(place, tile), t.stage(stage));
 }
 
 // The first tiles' copies, as far as nothing in them waits for this step. All threads, before AttendTiles() of the same task.
 template <typename Place>
 __device__ __forceinline__ void AskTiles(const TileTask& t, const Place& place) {
-  if (ThreadId() >= kScorers) return;
+  if (ThreadId() < kScorers) return;
 #pragma unroll 1
   for (int i = 0; i < kAskedTiles; ++i) {
     const int tile = t.first + i;
@@ -147,16 +150,7 @@ struct Scorer {
 template <typename Place>
 __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place) {
   TileShared& x = t.x();
-  // The queries come with what of the first tiles had to wait for them; their stage is the last to be filled.
-  FetchRows(reinterpret_cast<const char*>(place.Queries()), place.Heads(), t.stage(t.stages - 1));
-#pragma unroll 1
-  for (int i = 0; i < t.stages - 1; ++i) {
-    const int tile = t.first + i;
-    if (tile < t.end && (i >= kAskedTiles || !IsKnown(place, tile))) FetchTile(t, place, tile, i);
-    if (i >= kAskedTiles - 1) CommitCopies();
-  }
-  WaitCopies(t.stages - 3);
-  MeetAt(kScorerBarrier, kScorers);
+  MeetAt(kFreeBarrier + (t.first + 1) % 2, kTileThreads);  // the queries and the first tiles are there
   uint32_t q[2][kQuarterSteps][4];
   uint32_t k_at;
   {
@@ -208,7 +202,6 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 1));
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 2));
     if (me.lane % 4 == 0) x.max[now][me.half][me.head()] = mine;
-    WaitCopies(t.stages - 3);  // the next tile's
     MeetAt(kScorerBarrier, kScorers);
     const float new_max = fmaxf(max, fmaxf(mine, x.max[now][me.half ^ 1][me.head()]));
     const float keep = exp2f(max - new_max);
@@ -222,10 +215,7 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
     }
     if (me.half == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
     ArriveAt(kWeightsBarrier + now, kTileThreads);
-    MeetAt(kFreeBarrier + (now ^ 1), kTileThreads);
-    const int ahead = tile + t.stages - 1;
-    if (ahead < t.end) FetchTile(t, place, ahead, slot == 0 ? t.stages - 1 : slot - 1);
-    CommitCopies();
+    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
     slot = slot + 1 == t.stages ? 0 : slot + 1;
   }
   total += __shfl_xor_sync(0xffffffffu, total, 1);
@@ -245,29 +235,45 @@ __device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) 
   const TileShared& x = t.x();
   float acc[2][kSummerColumns / 8][4] = {};  // heads 16 m.., latent columns 8 n..
   const uint32_t v_at = (lane % 16 * kTileStride + columns + lane / 16 * 8) * 2;
+  // The queries come with what of the first tiles had to wait for them; their stage is the last to be filled.
+  FetchRows(reinterpret_cast<const char*>(place.Queries()), place.Heads(), t.stage(t.stages - 1));
+#pragma unroll 1
+  for (int i = 0; i < t.stages - 1; ++i) {
+    const int tile = t.first + i;
+    if (tile < t.end && (i >= kAskedTiles || !IsKnown(place, tile))) FetchTile(t, place, tile, i);
+    if (i >= kAskedTiles - 1) CommitCopies();
+  }
+  WaitCopies(t.stages - 3);
+  ArriveAt(kFreeBarrier + (t.first + 1) % 2, kTileThreads);
+  ArriveAt(kFreeBarrier + t.first % 2, kTileThreads);  // there are two first tiles, and no weights yet
   int slot = 0;
-  ArriveAt(kFreeBarrier + (t.first % 2 ^ 1), kTileThreads);  // nothing to free before the first tile
 #pragma unroll 1
   for (int tile = t.first; tile < t.end; ++tile) {
     const int now = tile % 2;
-    const uint32_t v_from = t.stage(slot) + v_at;
     MeetAt(kWeightsBarrier + now, kTileThreads);
+    // All summers are done with the tile before, and all scorers with the queries: a stage is free.
+    const int ahead = tile + t.stages - 1;
+    if (ahead < t.end) FetchTile(t, place, ahead, slot == 0 ? t.stages - 1 : slot - 1);
+    CommitCopies();
+    if (tile > t.first) {
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
-      const float low = x.keep[now][16 * m + lane / 4], high = x.keep[now][16 * m + lane / 4 + 8];
+      for (int m = 0; m < 2; ++m) {
+        const float low = x.keep[now][16 * m + lane / 4], high = x.keep[now][16 * m + lane / 4 + 8];
 #pragma unroll
-      for (int c = 0; c < kSummerColumns / 8; ++c) {
-        acc[m][c][0] *= low;
-        acc[m][c][1] *= low;
-        acc[m][c][2] *= high;
-        acc[m][c][3] *= high;
+        for (int c = 0; c < kSummerColumns / 8; ++c) {
+          acc[m][c][0] *= low;
+          acc[m][c][1] *= low;
+          acc[m][c][2] *= high;
+          acc[m][c][3] *= high;
+        }
       }
     }
-#pragma unroll
+    const uint32_t v_from = t.stage(slot) + v_at, w_from = SharedAddress(&x.weight[now][lane % 16][lane / 16 * 8]);
+#pragma unroll 1
     for (int row = 0; row < kMlaTile; row += 16) {
       uint32_t a[2][4];
 #pragma unroll
-      for (int m = 0; m < 2; ++m) LoadMatrix(SharedAddress(&x.weight[now][16 * m + lane % 16][row + lane / 16 * 8]), a[m]);
+      for (int m = 0; m < 2; ++m) LoadMatrix(w_from + (16 * m * kWeightStride + row) * 2, a[m]);
 #pragma unroll
       for (int c = 0; c < kSummerColumns / 8; c += 2) {
         uint32_t b[4];
@@ -279,7 +285,10 @@ __device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) 
         }
       }
     }
-    if (tile + 1 < t.end) ArriveAt(kFreeBarrier + now, kTileThreads);
+    if (tile + 1 < t.end) {
+      WaitCopies(t.stages - 3);  // of the tile after the next
+      ArriveAt(kFreeBarrier + (now ^ 1), kTileThreads);
+    }
     slot = slot + 1 == t.stages ? 0 : slot + 1;
   }
   float* partials = place.Partials() + columns + lane % 4 * 2;
