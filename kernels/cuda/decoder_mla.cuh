@@ -41,20 +41,15 @@ struct AbsorbUnit {
 
 // ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to kTileHeads heads, else one -------------------------
 
-// Divisions are code, and code that runs once a layer comes from far: there is one only where there are several sharers.
 struct AttendUnits {
   int slots, sharers;
 
   __device__ __forceinline__ explicit AttendUnits(Step s) {
     const MlaTask a = TaskOf(s);
     sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
-    int blocks = min(GridSize(), kMaxSlots);
-    if (sharers > 1) blocks = max(1, blocks / sharers);
-    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);
+    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), max(1, min(GridSize(), kMaxSlots) / sharers));
   }
   __device__ __forceinline__ int count() const { return slots * sharers; }
-  __device__ __forceinline__ int sharer(int unit) const { return sharers == 1 ? 0 : unit / slots; }
-  __device__ __forceinline__ int slot(int unit) const { return unit - sharer(unit) * slots; }
 };
 
 __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
@@ -62,32 +57,16 @@ __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
   return s.p().scratch.partials + (slot * shape.n_heads + h) * PartialFloats(static_cast<int>(shape.latent));
 }
 
-struct StepPlace {
-  Step s;
-  int unit;
-
-  __device__ __forceinline__ int sharer() const { return AttendUnits(s).sharer(unit); }
-  __device__ __forceinline__ int slot() const { return AttendUnits(s).slot(unit); }
-  __device__ __forceinline__ const MlaCacheView& Cache() const { return s.l().mla.cache; }
-  __device__ __forceinline__ int Length() const { return static_cast<int>(s.p().position) + 1; }
-  __device__ __forceinline__ int Known() const { return static_cast<int>(s.p().position); }
-  __device__ __forceinline__ float Scale() const { return s.l().mla.scale; }
-  __device__ __forceinline__ int Heads() const { return min(kTileHeads, static_cast<int>(s.l().mla.shape.n_heads) - sharer() * kTileHeads); }
-  __device__ __forceinline__ const Bf16* Queries() const {
-    return reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer() * (kTileHeads * kTileRow);
-  }
-  __device__ __forceinline__ float* Partials() const { return PartialOf(s, slot(), sharer() * kTileHeads); }
-  __device__ __forceinline__ TileTask Task() const {
-    const TileRange range = SlotTiles(Length(), slot(), AttendUnits(s).slots);
-    return {range.begin, range.end, s.p().stages, s.memory()};
-  }
-};
-
-// The first unit's rows of earlier steps.
-__device__ __forceinline__ void AskAttend(Step s) {
-  if (!FitsTile(TaskOf(s)) || BlockId() >= AttendUnits(s).count()) return;
-  const StepPlace place = {s, BlockId()};
-  AskTiles(place.Task(), place);
+// One thread. A unit that there is not has no tiles.
+inline __device__ __noinline__ void PlanTiles(Step s, int unit) {
+  const AttendUnits units(s);
+  const StepMla& m = s.l().mla;
+  const int length = static_cast<int>(s.p().position) + 1, sharer = unit / units.slots, slot = unit % units.slots;
+  const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
+  reinterpret_cast<TileShared*>(s.memory())->plan = {
+      range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,
+      m.scale * kLog2E, unit + GridSize() >= units.count(), reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer * (kTileHeads * kTileRow),
+      PartialOf(s, slot, sharer * kTileHeads), m.cache.pages, m.cache.layer_offset};
 }
 
 inline __device__ __noinline__ void MlaAttendPlain(Step s) {
@@ -96,24 +75,10 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   const int length = static_cast<int>(s.p().position) + 1;
 #pragma unroll 1
   for (int unit = BlockId(); unit < units.count(); unit += GridSize()) {
-    const int slot = units.slot(unit), h = units.sharer(unit);
+    const int slot = unit % units.slots, h = unit / units.slots;
     const TileRange range = SlotTiles(length, slot, units.slots);
     AttendPlain(a, s.p().scratch.absorbed + h * a.R, s.p().scratch.projected + h * (a.N + a.P) + a.N, range.begin * kMlaTile,
                 min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
-    __syncthreads();
-  }
-}
-
-__device__ __forceinline__ void MlaAttend(Step s) {
-  if (!FitsTile(TaskOf(s))) {
-    MlaAttendPlain(s);
-    return;
-  }
-#pragma unroll 1
-  for (int unit = BlockId(); unit < AttendUnits(s).count(); unit += GridSize()) {
-    const StepPlace place = {s, unit};
-    if (unit != BlockId()) AskTiles(place.Task(), place);
-    AttendTiles(place.Task(), place);
     __syncthreads();
   }
 }

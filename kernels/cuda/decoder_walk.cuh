@@ -169,8 +169,24 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
 }
 template <typename Barrier>
 __device__ __noinline__ void MlaAttendPhase(Step s) {
-  Cross<Barrier>(s, [&] { AskAttend(s); });
-  MlaAttend(s);
+  Barrier::Arrive(s);
+  if (!FitsTile(TaskOf(s))) {
+    Barrier::Wait(s);
+    MlaAttendPlain(s);
+    return;
+  }
+  TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
+#pragma unroll 1
+  for (int unit = BlockId();; unit += GridSize()) {
+    if (ThreadId() == kStepThreads - 1) PlanTiles(s, unit);
+    __syncthreads();
+    AskTiles(x);
+    if (unit == BlockId()) Barrier::Wait(s);
+    if (x.plan.first == x.plan.end) return;
+    AttendTiles(x);
+    if (x.plan.last) return;
+    __syncthreads();
+  }
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {

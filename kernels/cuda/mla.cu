@@ -51,29 +51,21 @@ __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
               PartialOf(x, t, blockIdx.y), shared);
 }
 
-struct AttendPlace {
-  const Attend& x;
-  int64_t t;
-  int first;  // head
-
-  __device__ __forceinline__ const MlaCacheView& Cache() const { return x.task.cache; }
-  __device__ __forceinline__ int Length() const { return static_cast<int>(x.length + t); }
-  __device__ __forceinline__ int Known() const { return Length(); }
-  __device__ __forceinline__ float Scale() const { return x.task.scale; }
-  __device__ __forceinline__ int Heads() const { return min(kTileHeads, x.task.H - first); }
-  __device__ __forceinline__ const Bf16* Queries() const {
-    return reinterpret_cast<const Bf16*>(x.absorbed + t * x.task.H * x.task.R) + first * kTileRow;
-  }
-  __device__ __forceinline__ float* Partials() const { return PartialOf(x, t, first); }
-};
-
-__global__ void __launch_bounds__(kThreads) AttendTilesKernel(const __grid_constant__ Attend x) {
+__global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
   extern __shared__ __align__(128) char shared[];
-  const AttendPlace place = {x, blockIdx.z, static_cast<int>(blockIdx.y) * kTileHeads};
-  const TileRange range = SlotTiles(place.Length(), blockIdx.x, gridDim.x);
-  const TileTask task = {range.begin, range.end, x.stages, shared};
-  AskTiles(task, place);
-  AttendTiles(task, place);
+  TileShared& tiles = *reinterpret_cast<TileShared*>(shared);
+  if (threadIdx.x == 0) {
+    const MlaTask& a = x.task;
+    const int64_t t = blockIdx.z;
+    const int length = static_cast<int>(x.length + t), first = static_cast<int>(blockIdx.y) * kTileHeads;
+    const TileRange range = SlotTiles(length, blockIdx.x, gridDim.x);
+    tiles.plan = {range.begin, range.end, length, length, min(kTileHeads, a.H - first), x.stages, a.scale * kLog2E, true,
+                  reinterpret_cast<const Bf16*>(x.absorbed + t * a.H * a.R) + first * kTileRow, PartialOf(x, t, first), a.cache.pages,
+                  a.cache.layer_offset};
+  }
+  __syncthreads();
+  AskTiles(tiles);
+  AttendTiles(tiles);
 }
 
 // Grid (1, H, T).

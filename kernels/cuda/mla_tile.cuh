@@ -32,8 +32,30 @@ inline constexpr int kSummerColumns = kTileLatent / (kTileThreads / 2 / kWarp);
 static_assert(kPageTokens % kMlaTile == 0 && kTileHeads == kMlaTile, "a tile lies in one page, and the queries pass through a stage");
 static_assert(kTileThreads - kScorers == 8 * kMlaTile && kHalfRows == 16 && kScorers / kWarp == 2 * kQuarters);
 
+// One block's work: tiles [first, end) of a cache for up to kTileHeads heads. It lies in shared memory, because registers are short, and one
+// thread computes it, because code that runs once comes from far.
+struct TilePlan {
+  int first, end;
+  int length, known;      // rows of the cache, and how many of them were there before the queries were
+  int heads, stages;
+  float scale;            // of the scores, to the base of 2
+  bool last;              // of this block's plans
+  const Bf16* queries;    // as Absorb() left them
+  float* partials;        // of those heads, kPartialStride apart
+  const void* const* pages;
+  uint64_t layer_offset;
+
+  __device__ __forceinline__ int RowsOf(int tile) const { return min(length - tile * kMlaTile, kMlaTile); }
+  __device__ __forceinline__ bool Knows(int tile) const { return min((tile + 1) * kMlaTile, length) <= known; }
+  __device__ __forceinline__ const char* Rows(int tile) const {
+    constexpr int kPageTiles = kPageTokens / kMlaTile;
+    return static_cast<const char*>(pages[tile / kPageTiles]) + layer_offset + tile % kPageTiles * (kMlaTile * kTileRow * 2);
+  }
+};
+
 struct TileShared {
-  float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
+  TilePlan plan;
+  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
   Bf16 weight[2][kTileHeads][kWeightStride];     // of a tile and the one before it, as everything below
   float keep[2][kTileHeads];
   float max[2][2][kTileHeads];                   // of each half of the rows
@@ -92,44 +114,20 @@ __device__ __forceinline__ void FetchRows(const char* from, int n, uint32_t stag
   }
 }
 
-// One block's work: tiles [first, end) of a cache.
-struct TileTask {
-  int first, end, stages;
-  char* shared;  // 128-byte aligned, TileSharedBytes(stages)
-
-  __device__ __forceinline__ TileShared& x() const { return *reinterpret_cast<TileShared*>(shared); }
-  __device__ __forceinline__ uint32_t stage(int i) const {
-    return SharedAddress(shared) + static_cast<uint32_t>(AlignUp(sizeof(TileShared), 128)) + i * kStageBytes;
-  }
-};
-
-// `place`, below, says what lies where in device memory, anew each time it is asked, so that it takes no registers meanwhile:
-//   Cache()
-//   Length(), Known()  rows of the cache, and how many of them were there before the queries were
-//   Scale()            of the scores
-//   Heads()            up to kTileHeads
-//   Queries()          as Absorb() left them
-//   Partials()         of those heads, kPartialStride apart
-template <typename Place>
-__device__ __forceinline__ int RowsOf(const Place& place, int tile) { return min(place.Length() - tile * kMlaTile, kMlaTile); }
-template <typename Place>
-__device__ __forceinline__ bool IsKnown(const Place& place, int tile) { return min((tile + 1) * kMlaTile, place.Length()) <= place.Known(); }
-template <typename Place>
-__device__ __forceinline__ void FetchTile(const TileTask& t, const Place& place, int tile, int stage) {
-  constexpr int kPageTiles = kPageTokens / kMlaTile;
-  const MlaCacheView& cache = place.Cache();
-  const char* page = static_cast<const char*>(cache.pages[tile / kPageTiles]) + cache.layer_offset;
-  FetchRows(page + tile % kPageTiles * (kMlaTile * kTileRow * 2), RowsOf(place, tile), t.stage(stage));
+__device__ __forceinline__ uint32_t StageAt(const TileShared& x, int stage) {
+  return SharedAddress(&x) + static_cast<uint32_t>(AlignUp(sizeof(TileShared), 128)) + stage * kStageBytes;
+}
+__device__ __forceinline__ void FetchTile(const TileShared& x, int tile, int stage) {
+  FetchRows(x.plan.Rows(tile), x.plan.RowsOf(tile), StageAt(x, stage));
 }
 
-// The first tiles' copies, as far as nothing in them waits for this step. All threads, before AttendTiles() of the same task.
-template <typename Place>
-__device__ __forceinline__ void AskTiles(const TileTask& t, const Place& place) {
+// The first tiles' copies, as far as nothing in them waits for this step. All threads, before AttendTiles() of the same plan.
+__device__ __forceinline__ void AskTiles(const TileShared& x) {
   if (ThreadId() < kScorers) return;
 #pragma unroll 1
   for (int i = 0; i < kAskedTiles; ++i) {
-    const int tile = t.first + i;
-    if (tile < t.end && IsKnown(place, tile)) FetchTile(t, place, tile, i);
+    const int tile = x.plan.first + i;
+    if (tile < x.plan.end && x.plan.Knows(tile)) FetchTile(x, tile, i);
   }
 }
 
@@ -147,16 +145,15 @@ struct Scorer {
 };
 
 // The scorers' half.
-template <typename Place>
-__device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place) {
-  TileShared& x = t.x();
-  MeetAt(kFreeBarrier + (t.first + 1) % 2, kTileThreads);  // the queries and the first tiles are there
+__device__ __forceinline__ void ScoreTiles(TileShared& x) {
+  const int begin = x.plan.first, end = x.plan.end;
+  MeetAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);  // the queries and the first tiles are there
   uint32_t q[2][kQuarterSteps][4];
   uint32_t k_at;
   {
     const Scorer me;
     const int lane = me.lane;
-    const uint32_t q_at = t.stage(t.stages - 1) + (lane % 16 * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 16 * 8) * 2;
+    const uint32_t q_at = StageAt(x, x.plan.stages - 1) + (lane % 16 * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 16 * 8) * 2;
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -167,9 +164,9 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
   float max = -INFINITY, total = 0;
   int slot = 0;
 #pragma unroll 1
-  for (int tile = t.first; tile < t.end; ++tile) {
+  for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
-    const uint32_t k_from = t.stage(slot) + k_at;
+    const uint32_t k_from = StageAt(x, slot) + k_at;
     float d[2][2][4] = {};  // heads 16 m.., rows 8 n..
 #pragma unroll
     for (int k = 0; k < kQuarterSteps; ++k) {
@@ -187,6 +184,8 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
       const int m = g / 2, j = g % 2 * 2;
       x.score[me.half][g][me.quarter][me.lane] = make_float4(d[m][0][j], d[m][0][j + 1], d[m][1][j], d[m][1][j + 1]);
     }
+    const int left = x.plan.RowsOf(tile) - me.row();
+    const float scale = x.plan.scale;
     MeetAt(kHalfBarrier + me.half, kScorers / 2);
     float s[4] = {};
 #pragma unroll
@@ -194,8 +193,6 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
       const float4 part = x.score[me.half][me.quarter][g][me.lane];
       s[0] += part.x, s[1] += part.y, s[2] += part.z, s[3] += part.w;
     }
-    const int left = RowsOf(place, tile) - me.row();
-    const float scale = place.Scale() * kLog2E;
 #pragma unroll
     for (int j = 0; j < 4; ++j) s[j] = j / 2 * 8 + j % 2 < left ? s[j] * scale : -INFINITY;
     float mine = fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3]));
@@ -216,46 +213,48 @@ __device__ __forceinline__ void ScoreTiles(const TileTask& t, const Place& place
     if (me.half == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
     ArriveAt(kWeightsBarrier + now, kTileThreads);
     MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
-    slot = slot + 1 == t.stages ? 0 : slot + 1;
+    slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
   }
   total += __shfl_xor_sync(0xffffffffu, total, 1);
   total += __shfl_xor_sync(0xffffffffu, total, 2);
   const Scorer me;
   if (me.lane % 4 == 0) x.total[me.half][me.head()] = total;
   MeetAt(kScorerBarrier, kScorers);
-  if (me.half == 0 && me.lane % 4 == 0 && me.head() < place.Heads()) {
-    *reinterpret_cast<float2*>(place.Partials() + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total + x.total[1][me.head()]);
+  if (me.half == 0 && me.lane % 4 == 0 && me.head() < x.plan.heads) {
+    *reinterpret_cast<float2*>(x.plan.partials + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total + x.total[1][me.head()]);
   }
 }
 
 // The summers' half.
-template <typename Place>
-__device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) {
+__device__ __forceinline__ void SumTiles(const TileShared& x) {
   const int lane = ThreadId() % kWarp, columns = (ThreadId() - kScorers) / kWarp * kSummerColumns;
-  const TileShared& x = t.x();
+  const int begin = x.plan.first, end = x.plan.end, stages = x.plan.stages;
+  // The queries come with what of the first tiles had to wait for them; their stage is the last to be filled.
+  FetchRows(reinterpret_cast<const char*>(x.plan.queries), x.plan.heads, StageAt(x, stages - 1));
+#pragma unroll 1
+  for (int i = 0; i < kAskedTiles; ++i) {
+    if (begin + i < end && !x.plan.Knows(begin + i)) FetchTile(x, begin + i, i);
+  }
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  ArriveAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);
+  ArriveAt(kFreeBarrier + begin % 2, kTileThreads);  // there are two first tiles, and no weights yet
+#pragma unroll 1
+  for (int i = kAskedTiles; i < stages - 1; ++i) {
+    if (begin + i < end) FetchTile(x, begin + i, i);
+    CommitCopies();
+  }
   float acc[2][kSummerColumns / 8][4] = {};  // heads 16 m.., latent columns 8 n..
   const uint32_t v_at = (lane % 16 * kTileStride + columns + lane / 16 * 8) * 2;
-  // The queries come with what of the first tiles had to wait for them; their stage is the last to be filled.
-  FetchRows(reinterpret_cast<const char*>(place.Queries()), place.Heads(), t.stage(t.stages - 1));
-#pragma unroll 1
-  for (int i = 0; i < t.stages - 1; ++i) {
-    const int tile = t.first + i;
-    if (tile < t.end && (i >= kAskedTiles || !IsKnown(place, tile))) FetchTile(t, place, tile, i);
-    if (i >= kAskedTiles - 1) CommitCopies();
-  }
-  WaitCopies(t.stages - 3);
-  ArriveAt(kFreeBarrier + (t.first + 1) % 2, kTileThreads);
-  ArriveAt(kFreeBarrier + t.first % 2, kTileThreads);  // there are two first tiles, and no weights yet
   int slot = 0;
 #pragma unroll 1
-  for (int tile = t.first; tile < t.end; ++tile) {
+  for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
     MeetAt(kWeightsBarrier + now, kTileThreads);
     // All summers are done with the tile before, and all scorers with the queries: a stage is free.
-    const int ahead = tile + t.stages - 1;
-    if (ahead < t.end) FetchTile(t, place, ahead, slot == 0 ? t.stages - 1 : slot - 1);
+    const int ahead = tile + stages - 1;
+    if (ahead < end) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
     CommitCopies();
-    if (tile > t.first) {
+    if (tile > begin) {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
         const float low = x.keep[now][16 * m + lane / 4], high = x.keep[now][16 * m + lane / 4 + 8];
@@ -268,7 +267,7 @@ __device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) 
         }
       }
     }
-    const uint32_t v_from = t.stage(slot) + v_at, w_from = SharedAddress(&x.weight[now][lane % 16][lane / 16 * 8]);
+    const uint32_t v_from = StageAt(x, slot) + v_at, w_from = SharedAddress(&x.weight[now][lane % 16][lane / 16 * 8]);
 #pragma unroll 1
     for (int row = 0; row < kMlaTile; row += 16) {
       uint32_t a[2][4];
@@ -285,14 +284,14 @@ __device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) 
         }
       }
     }
-    if (tile + 1 < t.end) {
-      WaitCopies(t.stages - 3);  // of the tile after the next
+    if (tile + 1 < end) {
+      WaitCopies(stages - 3);  // of the tile after the next
       ArriveAt(kFreeBarrier + (now ^ 1), kTileThreads);
     }
-    slot = slot + 1 == t.stages ? 0 : slot + 1;
+    slot = slot + 1 == stages ? 0 : slot + 1;
   }
-  float* partials = place.Partials() + columns + lane % 4 * 2;
-  const int heads = place.Heads();
+  float* partials = x.plan.partials + columns + lane % 4 * 2;
+  const int heads = x.plan.heads;
 #pragma unroll
   for (int m = 0; m < 2; ++m) {
 #pragma unroll
@@ -306,11 +305,10 @@ __device__ __forceinline__ void SumTiles(const TileTask& t, const Place& place) 
   }
 }
 
-// kTileThreads threads.
-template <typename Place>
-__device__ __forceinline__ void AttendTiles(const TileTask& t, const Place& place) {
-  if (ThreadId() < kScorers) ScoreTiles(t, place);
-  else SumTiles(t, place);
+// What is planned in x. kTileThreads threads.
+__device__ __forceinline__ void AttendTiles(TileShared& x) {
+  if (ThreadId() < kScorers) ScoreTiles(x);
+  else SumTiles(x);
 }
 
 }  // namespace rill::cuda
