@@ -30,7 +30,7 @@ struct AbsorbUnit {
   __device__ __forceinline__ void Load(Step s, int unit) {
     const MlaTask a = TaskOf(s);
     h = unit / AbsorbParts(a.R), column = unit % AbsorbParts(a.R) * kAbsorbColumns;
-    words.Load(a, h, column, 0, h < a.H && AbsorbsWords<F>(a));
+    words.Load(a, h, column, h < a.H && AbsorbsWords<F>(a));
   }
   template <WeightFormat F>
   __device__ __forceinline__ void Run(Step s) {
@@ -58,7 +58,7 @@ __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
 }
 
 // One thread. A unit that there is not has no tiles.
-inline __device__ __noinline__ void PlanTiles(Step s, int unit) {
+__device__ __forceinline__ void PlanTiles(Step s, int unit) {
   const AttendUnits units(s);
   const StepMla& m = s.l().mla;
   const int length = static_cast<int>(s.p().position) + 1, sharer = unit / units.slots, slot = unit % units.slots;

@@ -23,7 +23,7 @@ __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float*
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
   const int column = blockIdx.x * kAbsorbColumns;
   AbsorbWords words;
-  words.Load(a, blockIdx.y, column, 0, AbsorbsWords<F>(a));
+  words.Load(a, blockIdx.y, column, AbsorbsWords<F>(a));
   Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, column, words, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
 }
 

@@ -53,16 +53,15 @@ __host__ __device__ inline bool FitsTile(const MlaTask& a) {
 inline constexpr int kAbsorbParts = 16;     // sums of rows of W_K that meet in shared memory
 inline constexpr int kAbsorbFloats = kAbsorbParts * kAbsorbColumns;
 
-// What a thread needs of kRows rows of a head's W_K when it is a q4 matrix: four bytes, eight columns, of every 32nd row. Loaded before
-// the query is there.
+// What a thread needs of a head's W_K when it is a q4 matrix of at most kRows rows: four bytes, eight columns, of every 32nd row. Loaded
+// before the query is there.
 struct AbsorbWords {
   static constexpr int kEach = 4, kRows = 32 * kEach;
   uint32_t codes[kEach], scales[kEach];
 
-  // Head h, columns [column, column + kAbsorbColumns), rows [first, first + kRows) as far as there are as many; zeros unless `wanted`
-  // (LoadWeights() says why).
-  __device__ __forceinline__ void Load(const MlaTask& a, int h, int column, int first, bool wanted) {
-    const int word = ThreadId() % 16, n = first + ThreadId() / 16, groups = a.R / kGroup;
+  // Head h, columns [column, column + kAbsorbColumns); zeros unless `wanted` (LoadWeights() says why).
+  __device__ __forceinline__ void Load(const MlaTask& a, int h, int column, bool wanted) {
+    const int word = ThreadId() % 16, n = ThreadId() / 16, groups = a.R / kGroup;
     const int64_t group = (static_cast<int64_t>(h) * (a.N + a.V) + n) * groups + column / kGroup + word / 4;
     const uint32_t* value = static_cast<const uint32_t*>(a.kv_b.values) + group * 4 + word % 4;
     const uint16_t* scale = static_cast<const uint16_t*>(a.kv_b.scales) + group;
@@ -73,11 +72,11 @@ struct AbsorbWords {
       scales[j] = there ? __ldg(scale + 32 * j * groups) : 0;
     }
   }
-  // Adds the rows' columns times q to `sums`, codes taken as they are; to `total`, what each code has too much of.
-  __device__ __forceinline__ void Add(const MlaTask& a, const float* q, int first, float (&sums)[8], float& total) const {
-    float x[kEach];
+  // The rows' columns times q, in kAbsorbParts parts.
+  __device__ __forceinline__ void Multiply(const MlaTask& a, const float* q, float* shared) const {
+    float sums[8] = {}, total = 0, x[kEach];
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) x[j] = LoadShared(q + min(first + ThreadId() / 16 + 32 * j, a.N - 1));
+    for (int j = 0; j < kEach; ++j) x[j] = LoadShared(q + min(static_cast<int>(ThreadId() / 16 + 32 * j), a.N - 1));
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
       const float scaled = x[j] * HalfToFloat(static_cast<uint16_t>(scales[j]));
@@ -88,25 +87,6 @@ struct AbsorbWords {
         sums[i] = fmaf(scaled, static_cast<float>(static_cast<int>(code)), sums[i]);
       }
     }
-  }
-};
-
-template <WeightFormat F>
-__device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) { return F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0; }
-
-// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
-// token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q. `words` are
-// the first rows' when AbsorbsWords(). `shared` holds kAbsorbFloats. 512 threads.
-template <WeightFormat F>
-__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, AbsorbWords& words, float* absorbed, float* shared) {
-  const int c = column + ThreadId() % kAbsorbColumns;
-  if (AbsorbsWords<F>(a)) {
-    float sums[8] = {}, total = 0;
-#pragma unroll 1
-    for (int first = 0; first < a.N; first += AbsorbWords::kRows) {
-      if (first > 0) words.Load(a, h, column, first, true);
-      words.Add(a, q, first, sums, total);
-    }
     const int word = ThreadId() % 16;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
@@ -114,17 +94,38 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
       const float both = sum + __shfl_xor_sync(0xffffffffu, sum, 16);
       if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kAbsorbColumns + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
     }
-  } else {
-    const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
-    float sum = 0;
-    if (c < a.R) {
-      ColumnWalk<F> column_of(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + part, c, parts);
-#pragma unroll 4
-      for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
-    }
-    for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
   }
+};
+
+template <WeightFormat F>
+__device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) {
+  return F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0 && a.N <= AbsorbWords::kRows;
+}
+
+// The same for any shape and format, n ascending within each of blockDim / 128 parts. Rows are N from row `first` of m on. Apart from
+// AbsorbWords, so that its code is not in the way of theirs.
+template <WeightFormat F>
+__device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, int column, const float* q, float* shared) {
+  const int c = column + ThreadId() % kAbsorbColumns, part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
+  float sum = 0;
+  if (c < m.cols) {
+    ColumnWalk<F> column_of(m, first + part, c, parts);
+#pragma unroll 4
+    for (int n = part; n < N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
+  }
+#pragma unroll 1
+  for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
+}
+
+// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h. Queries of a token lie at `absorbed`: [H, R] float32, or, when tiles
+// will meet them, [H, R + P] bf16, q~ and then the rope part of q. `words` are loaded when AbsorbsWords(). `shared` holds kAbsorbFloats.
+// 512 threads.
+template <WeightFormat F>
+__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, const AbsorbWords& words, float* absorbed, float* shared) {
+  if (!AbsorbsWords<F>(a)) AbsorbColumns<F>(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V), a.N, column, q, shared);
+  else words.Multiply(a, q, shared);
   __syncthreads();
+  const int c = column + ThreadId() % kAbsorbColumns;
   if (ThreadId() < kAbsorbColumns && c < a.R) {
     float sum = 0;
 #pragma unroll
