@@ -108,9 +108,12 @@ __device__ __forceinline__ void FetchRows(const char* from, int n, uint32_t stag
   const int row = (ThreadId() - kScorers) / 8, chunk = ThreadId() % 8, bytes = row < n ? 16 : 0;
   from += (row < n ? row * (kTileRow * 2) : 0) + chunk * 16;
   stage += row * (kTileStride * 2) + chunk * 16;
+  uint64_t once;  // a long cache must not push the weights that wait in the second-level cache out of it
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(once));
 #pragma unroll
   for (int j = 0; j < kTileRow / 64; ++j) {
-    asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16, %2;" ::"r"(stage + 128 * j), "l"(from + 128 * j), "r"(bytes) : "memory");
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;"
+                 ::"r"(stage + 128 * j), "l"(from + 128 * j), "r"(bytes), "l"(once) : "memory");
   }
 }
 
