@@ -47,7 +47,9 @@ struct AttendUnits {
   __device__ __forceinline__ explicit AttendUnits(Step s) {
     const MlaTask a = TaskOf(s);
     sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
-    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), max(1, min(GridSize(), kMaxSlots) / sharers));
+    int blocks = min(GridSize(), kMaxSlots);
+    if (sharers > 1) blocks = max(1, blocks / sharers);
+    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);
   }
   __device__ __forceinline__ int count() const { return slots * sharers; }
 };
@@ -61,7 +63,8 @@ __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
 __device__ __forceinline__ void PlanTiles(Step s, int unit) {
   const AttendUnits units(s);
   const StepMla& m = s.l().mla;
-  const int length = static_cast<int>(s.p().position) + 1, sharer = unit / units.slots, slot = unit % units.slots;
+  const int length = static_cast<int>(s.p().position) + 1;
+  const int sharer = units.sharers > 1 ? unit / units.slots : 0, slot = unit - sharer * units.slots;
   const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
   reinterpret_cast<TileShared*>(s.memory())->plan = {
       range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,

@@ -144,19 +144,19 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
 }
 
-// One slot a query: the workspace holds an absorbed query and a partial for every (query, head).
+// One slot a query, as many queries at once as there are multiprocessors. The workspace is laid out for fewer.
 absl::Status MlaPrefill(Device& device, const MlaPrefillArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   const MlaTask a = MakeTask(args);
-  const int64_t T = args.q.dim[0];
-  float* absorbed = args.workspace.f32();
-  float* partials = absorbed + AlignUp(T * a.H * a.R, 8);
-  constexpr int64_t kMostQueries = 65535;  // of a grid's third dimension
-  for (int64_t t = 0; t < T; t += kMostQueries) {
-    const int64_t n = std::min(kMostQueries, T - t);
-    RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, absorbed + t * a.H * a.R,
-                             partials + t * a.H * PartialFloats(a.R), args.out.f32() + t * a.H * a.V, "mla_prefill"));
+  const int64_t T = args.q.dim[0], most = std::min<int64_t>(T, d.sm_count());
+  const uint64_t absorbed_bytes = AlignUp(sizeof(float) * most * a.H * a.R, 256);
+  RILL_ASSIGN_OR_RETURN(void* scratch, d.Scratch(absorbed_bytes + sizeof(float) * most * a.H * PartialFloats(a.R)));
+  float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
+  for (int64_t t = 0; t < T; t += most) {
+    const int64_t n = std::min(most, T - t);
+    RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, static_cast<float*>(scratch), partials,
+                             args.out.f32() + t * a.H * a.V, "mla_prefill"));
   }
   return absl::OkStatus();
 }

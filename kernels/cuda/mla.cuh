@@ -25,7 +25,9 @@ struct TileRange {
 };
 __device__ __forceinline__ int CountTiles(int length) { return static_cast<int>((static_cast<unsigned>(length) + kMlaTile - 1) / kMlaTile); }
 __device__ __forceinline__ TileRange SlotTiles(int length, int slot, int n_slots) {
-  const unsigned n = CountTiles(length), each = n / n_slots, more = n % n_slots;  // the first slots have one more
+  const unsigned n = CountTiles(length);
+  if (n == n_slots) return {slot, slot + 1};  // a division is code that comes from far
+  const unsigned each = n / n_slots, more = n - each * n_slots;  // the first slots have one more
   const int begin = slot * each + min(static_cast<unsigned>(slot), more);
   return {begin, begin + static_cast<int>(each + (slot < more ? 1 : 0))};
 }

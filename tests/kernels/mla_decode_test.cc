@@ -50,6 +50,19 @@ TEST_P(MlaDecodeTest, MatchesAtTheModelsRows) {
   }
 }
 
+// Whichever block or thread is done first.
+TEST_P(MlaDecodeTest, GivesTheSameBitsEveryTime) {
+  RILL_NEEDS_OP(mla_decode);
+  const MlaCase c = MakeMlaCase(random_, {32, 8, 64, 8, 512}, 1, 4999, WeightFormat::kQ4, DType::kBf16, 4);
+  const MlaDecodeArgs args = DecodeArgs(rig(), PrefillArgs(rig(), c), 0);
+  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_decode, args));
+  const std::vector<float> first = rig().Read(args.out);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_decode, args));
+    ASSERT_TRUE(SameBits(rig().Read(args.out), first)) << "run " << i;
+  }
+}
+
 // A sharp softmax moves the running maximum from split to split; a late maximum must not lose the
 // early rows' scale.
 TEST_P(MlaDecodeTest, SharpSoftmaxAcrossSplits) {
