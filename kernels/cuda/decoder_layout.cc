@@ -143,9 +143,9 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
       grow(s.squares, w.kda.heads * (w.kda.head_dim / kStepSlice));
     } else {
       const MlaShape& shape = w.mla.shape;
-      grow(s.mixed, shape.n_heads * shape.value);
+      grow(s.mixed, ExpandShares(shape.latent) * shape.n_heads * shape.value);
       grow(s.absorbed, shape.n_heads * shape.latent);
-      grow(s.partials, kMaxSlots * shape.n_heads * (shape.latent + 2));
+      grow(s.partials, kMaxSlots * shape.n_heads * PartialFloats(shape.latent));
     }
     if (w.is_moe) {
       grow(s.logits, w.moe.router.rows);

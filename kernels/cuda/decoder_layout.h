@@ -14,7 +14,6 @@ namespace rill::cuda {
 inline constexpr int kStepThreads = 512;     // 128 registers a thread, one block a multiprocessor
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
 inline constexpr int kStepWarps = kStepThreads / 32;
-inline constexpr int kMaxSlots = 160;        // partials of the attention: blocks that share the context
 inline constexpr int kMaxInputs = 6;
 inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
 inline constexpr int kMaxExperts = 1024;
@@ -96,14 +95,14 @@ struct alignas(16) StepLayer {
 struct StepScratch {
   float* x;          // [D] residual stream
   float* projected;  // inputs of the mixer
-  float* mixed;      // output of the mixer, [C] or [H * V]
+  float* mixed;      // output of the mixer, [C] or shares to be added up, [ExpandShares(R), H, V]
   float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
   float* logits;     // [E] of the router
   float* activated;  // [top_k, width], then the shared expert's, or the dense block's
   float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots, when weights are q8 or q4
   float* activated_groups;  // [top_k] experts' activations as integer groups
   float* absorbed;   // [H, R]
-  float* partials;   // [kMaxSlots, H, R + 2]
+  float* partials;   // [kMaxSlots, H, PartialFloats(R)]
 };
 
 struct StepParams {
@@ -117,6 +116,7 @@ struct StepParams {
   unsigned* barrier;         // arrivals so far, never reset
   unsigned barrier_base;     // its value when this step begins
   int stages;                // of the attention tile in shared memory
+  int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many a warp has, and where in shared memory they begin
   int max_units, sums_at;    // units a job may have, and where its sums lie

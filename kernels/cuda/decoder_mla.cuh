@@ -1,4 +1,5 @@
-// kernels/cuda/decoder_mla.cuh — the MLA mixer within a fused decode step: append and absorb, attend, expand.
+// kernels/cuda/decoder_mla.cuh — the MLA mixer within a fused decode step: append and absorb, attend, expand, and what of the output
+// projection knows how the values lie.
 #pragma once
 
 #include "kernels/cuda/decoder_step.cuh"
@@ -12,65 +13,126 @@ __device__ __forceinline__ MlaTask TaskOf(Step s) {
           static_cast<int>(m.shape.value), static_cast<int>(m.shape.latent), m.scale, m.kv_b, m.cache};
 }
 
-// The new row of the cache, and q~ of every head.
-template <WeightFormat F>
-__device__ __forceinline__ void MlaAbsorb(Step s) {
-  const MlaTask a = TaskOf(s);
-  const float* q = s.p().scratch.projected;
-  const int columns = (a.R + kAbsorbColumns - 1) / kAbsorbColumns, units = a.H * columns;
-#pragma unroll 1
-  for (int unit = BlockId(); unit <= units; unit += GridSize()) {
-    if (unit == units) {
-      AppendRow(a, q + s.l().inputs.at[1], s.l().mla.kv_norm, s.l().mla.norm_eps, s.p().position, s.shared().scratch);
-      __syncthreads();
-    } else {
-      const int h = unit / columns;
-      Absorb<F>(a, q + h * (a.N + a.P), h, unit % columns * kAbsorbColumns, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
-    }
+// ---- absorb: a unit is kAbsorbColumns columns of a head's q~; behind the last unit comes the new row of the cache -----------------------
+
+__device__ __forceinline__ int CountAbsorbUnits(Step s) { return TaskOf(s).H * AbsorbParts(TaskOf(s).R); }
+
+inline __device__ __noinline__ void MlaAppend(Step s) {
+  AppendRow(TaskOf(s), s.p().scratch.projected + s.l().inputs.at[1], s.l().mla.kv_norm, s.l().mla.norm_eps, s.p().position, s.shared().scratch);
+}
+
+struct AbsorbUnit {
+  int h, column;
+  AbsorbWords words;
+
+  // What needs no query.
+  template <WeightFormat F>
+  __device__ __forceinline__ void Load(Step s, int unit) {
+    const MlaTask a = TaskOf(s);
+    h = unit / AbsorbParts(a.R), column = unit % AbsorbParts(a.R) * kAbsorbColumns;
+    words.Load(a, h, column, h < a.H && AbsorbsWords<F>(a));
   }
+  template <WeightFormat F>
+  __device__ __forceinline__ void Run(Step s) {
+    const MlaTask a = TaskOf(s);
+    Absorb<F>(a, s.p().scratch.projected + h * (a.N + a.P), h, column, words, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
+  }
+};
+
+// ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to kTileHeads heads, else one -------------------------
+
+struct AttendUnits {
+  int slots, sharers;
+
+  __device__ __forceinline__ explicit AttendUnits(Step s) {
+    const MlaTask a = TaskOf(s);
+    sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
+    int blocks = min(GridSize(), kMaxSlots);
+    if (sharers > 1) blocks = max(1, blocks / sharers);
+    slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);
+  }
+  __device__ __forceinline__ int count() const { return slots * sharers; }
+};
+
+__device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
+  const MlaShape& shape = s.l().mla.shape;
+  return s.p().scratch.partials + (slot * shape.n_heads + h) * PartialFloats(static_cast<int>(shape.latent));
 }
 
-// How many partials a head gets: as many as there are blocks and tiles to go round.
-__device__ __forceinline__ int CountSlots(Step s, const MlaTask& a) {
-  const int64_t n_tiles = (s.p().position + kMlaTile) / kMlaTile;  // ceil((position + 1) / kMlaTile)
-  const int sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
-  const int blocks = max(1, min(static_cast<int>(GridSize()), kMaxSlots) / sharers);
-  return n_tiles < blocks ? static_cast<int>(n_tiles) : blocks;
+// One thread. A unit that there is not has no tiles.
+__device__ __forceinline__ void PlanTiles(Step s, int unit) {
+  const AttendUnits units(s);
+  const StepMla& m = s.l().mla;
+  const int length = static_cast<int>(s.p().position) + 1;
+  const int sharer = units.sharers > 1 ? unit / units.slots : 0, slot = unit - sharer * units.slots;
+  const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
+  reinterpret_cast<TileShared*>(s.memory())->plan = {
+      range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,
+      m.scale * kLog2E, unit + GridSize() >= units.count(), reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer * (kTileHeads * kTileRow),
+      PartialOf(s, slot, sharer * kTileHeads), m.cache.pages, m.cache.layer_offset};
 }
 
-__device__ __forceinline__ void MlaAttend(Step s) {
+inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   const MlaTask a = TaskOf(s);
-  const int n_slots = CountSlots(s, a);
-  const int64_t length = s.p().position + 1;
-  const bool tiles = FitsTile(a);
-  const int sharers = tiles ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
+  const AttendUnits units(s);
+  const int length = static_cast<int>(s.p().position) + 1;
 #pragma unroll 1
-  for (int unit = BlockId(); unit < n_slots * sharers; unit += GridSize()) {
-    const int slot = unit % n_slots, sharer = unit / n_slots;
-    const TileRange range = SlotTiles(length, slot, n_slots);
-    const int h = tiles ? sharer * kTileHeads : sharer;
-    float* partial = s.p().scratch.partials + (static_cast<int64_t>(slot) * a.H + h) * PartialFloats(a);
-    const float* q = s.p().scratch.projected;
-    if (tiles) {
-      AttendTiles(a, s.p().scratch.absorbed, h, min(kTileHeads, a.H - h), length, range, partial, PartialFloats(a), s.memory(), s.p().stages);
-    } else {
-      const int64_t end = range.end * kMlaTile < length ? range.end * kMlaTile : length;
-      AttendPlain(a, s.p().scratch.absorbed + h * a.R, q + h * (a.N + a.P) + a.N, range.begin * kMlaTile, end, partial, s.shared().partial);
-    }
+  for (int unit = BlockId(); unit < units.count(); unit += GridSize()) {
+    const int slot = unit % units.slots, h = unit / units.slots;
+    const TileRange range = SlotTiles(length, slot, units.slots);
+    AttendPlain(a, s.p().scratch.absorbed + h * a.R, s.p().scratch.projected + h * (a.N + a.P) + a.N, range.begin * kMlaTile,
+                min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
     __syncthreads();
   }
 }
 
+// ---- expand: a unit is a share of a head's latent and half of its values -------------------------------------------------------------
+
+__device__ __forceinline__ int CountExpandUnits(Step s) { return TaskOf(s).H * ExpandShares(TaskOf(s).R) * 2; }
+
 template <WeightFormat F>
-__device__ __forceinline__ void MlaExpand(Step s) {
-  const MlaTask a = TaskOf(s);
-  const int n_slots = CountSlots(s, a);
-  const int parts = a.V >= 64 ? 4 : 1;
+struct ExpandUnit {
+  int slots;
+  Expansion<F> rows;
+
+  // What needs no attention.
+  __device__ __forceinline__ void Load(Step s, int unit) {
+    const MlaTask a = TaskOf(s);
+    const int shares = ExpandShares(a.R), half = unit % 2;
+    slots = AttendUnits(s).slots;
+    rows.h = unit / 2 / shares, rows.share = unit / 2 % shares;
+    rows.begin = half * a.V / 2, rows.end = rows.h < a.H ? (half + 1) * a.V / 2 : 0;
+    rows.Load(a);
+  }
+  __device__ __forceinline__ void Run(Step s) const {
+    const MlaTask a = TaskOf(s);
+    const int stride = PartialFloats(a.R);
+    rows.Run(a, s.p().scratch.partials + rows.h * stride, static_cast<int64_t>(a.H) * stride, slots, s.p().expand_room,
+             s.p().scratch.mixed + (rows.share * a.H + rows.h) * a.V, false, *reinterpret_cast<ExpandShared*>(s.memory()));
+  }
+};
+
+// The values, the sum of their shares, staged for the output projection. Ends without a barrier.
+template <WeightFormat F>
+__device__ __forceinline__ void StageValues(Step s) {
+  constexpr int kAtOnce = 4;
+  const int n = static_cast<int>(s.l().o.cols), shares = ExpandShares(TaskOf(s).R), padded = (n + kGroup - 1) / kGroup * kGroup;
+  const Staged staged = PlaceForm<F>(s.memory());
 #pragma unroll 1
-  for (int unit = BlockId(); unit < a.H * parts; unit += GridSize()) {
-    const int h = unit / parts, part = unit % parts;
-    ExpandHead<F>(a, h, s.p().scratch.partials + h * PartialFloats(a), a.H * PartialFloats(a), n_slots, a.V * part / parts,
-               a.V * (part + 1) / parts, s.p().scratch.mixed + h * a.V, s.memory());
+  for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {
+    const float* from = s.p().scratch.mixed + first;
+    float sums[kAtOnce] = {};
+#pragma unroll 2
+    for (int share = 0; share < shares; ++share, from += n) {
+#pragma unroll
+      for (int j = 0; j < kAtOnce; ++j) sums[j] += first + j * kStepThreads < n ? LoadShared(from + j * kStepThreads) : 0.0f;
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * kStepThreads;
+      if (i >= padded) break;
+      StageGroup(staged, i / kGroup, sums[j]);
+    }
   }
 }
 

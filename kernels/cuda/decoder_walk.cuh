@@ -153,18 +153,54 @@ __device__ __noinline__ void KdaOutputPhase(Step s) {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaAbsorbPhase(Step s) {
-  Cross<Barrier>(s, [&] { PrefetchAhead(s.l().ahead); });
-  MlaAbsorb<F>(s);
+  Barrier::Arrive(s);
+#pragma unroll 1
+  for (int i = BlockId();; i += GridSize()) {
+    AbsorbUnit unit;
+    unit.Load<F>(s, i);
+    if (i == BlockId()) {
+      PrefetchAhead(s.l().ahead);
+      Barrier::Wait(s);
+    }
+    const int units = CountAbsorbUnits(s);
+    if (i < units) unit.Run<F>(s);
+    else if (i == units) MlaAppend(s);
+    if (i + GridSize() > units) return;
+  }
 }
 template <typename Barrier>
 __device__ __noinline__ void MlaAttendPhase(Step s) {
-  Cross<Barrier>(s, [] {});
-  MlaAttend(s);
+  Barrier::Arrive(s);
+  if (!FitsTile(TaskOf(s))) {
+    Barrier::Wait(s);
+    MlaAttendPlain(s);
+    return;
+  }
+  TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
+#pragma unroll 1
+  for (int unit = BlockId();; unit += GridSize()) {
+    if (ThreadId() == kStepThreads - 1) PlanTiles(s, unit);
+    __syncthreads();
+    AskTiles(x);
+    if (unit == BlockId()) Barrier::Wait(s);
+    if (x.plan.first == x.plan.end) return;
+    AttendTiles(x);
+    if (x.plan.last) return;
+    __syncthreads();
+  }
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {
-  Cross<Barrier>(s, [] {});
-  MlaExpand<F>(s);
+  Barrier::Arrive(s);
+#pragma unroll 1
+  for (int i = BlockId();; i += GridSize()) {
+    ExpandUnit<F> unit;
+    unit.Load(s, i);
+    if (i == BlockId()) Barrier::Wait(s);
+    const int units = CountExpandUnits(s);
+    if (i < units) unit.Run(s);
+    if (i + GridSize() >= units) return;
+  }
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaOutputPhase(Step s) {
@@ -172,7 +208,7 @@ __device__ __noinline__ void MlaOutputPhase(Step s) {
   Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
   Rows rows(s);
   rows.Ask(s);
-  StageFloats<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols));
+  StageValues<F>(s);
   __syncthreads();
   BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, rows);
@@ -354,7 +390,7 @@ size_t StageBytes(const DecoderSpec& spec) {
     } else {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));
-      grow(StagedBytes(shape.latent) + 8 * kMaxSlots);
+      grow(ExpandBytes(1));
       grow(kAbsorbFloats * sizeof(float));
     }
     if (w.is_moe) {
@@ -387,7 +423,7 @@ inline int LeastUnits(const DecoderSpec& spec) {
   return units;
 }
 
-// [StepShared | staged vectors | sums | slots]; the attention's tiles lie over all behind the first.
+// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
@@ -406,13 +442,13 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->slots_at -= 128;
   }
   *bytes = p->slots_at + slots;
-  size_t tiles = 0;
+  p->stages = CountStages(limit - first), p->expand_room = ExpandRoom(limit - first);
   for (const LayerWeights& w : spec.layers) {
+    if (w.is_kda) continue;
     const MlaShape& shape = w.mla.shape;
-    if (!w.is_kda && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) tiles = TileSharedBytes(1);
+    *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
+    if (shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   }
-  p->stages = tiles > 0 && first + TileSharedBytes(2) <= limit ? 2 : 1;
-  if (tiles > 0) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   return absl::OkStatus();
 }
 

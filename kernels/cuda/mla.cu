@@ -16,12 +16,15 @@ __global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float*
   AppendRow(a, kv + t * (a.R + a.P), weight, eps, position + t, scratch);
 }
 
-// Grid (columns, H, T).
+// Grid (parts of the latent, H, T).
 template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kAbsorbFloats];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, blockIdx.x * kAbsorbColumns, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
+  const int column = blockIdx.x * kAbsorbColumns;
+  AbsorbWords words;
+  words.Load(a, blockIdx.y, column, AbsorbsWords<F>(a));
+  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, column, words, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
 }
 
 // Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
@@ -35,7 +38,7 @@ struct Attend {
 };
 
 __device__ float* PartialOf(const Attend& x, int64_t t, int h) {
-  return x.partials + ((t * gridDim.x + blockIdx.x) * x.task.H + h) * PartialFloats(x.task);
+  return x.partials + ((t * gridDim.x + blockIdx.x) * x.task.H + h) * PartialFloats(x.task.R);
 }
 
 __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
@@ -50,22 +53,33 @@ __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
 
 __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
   extern __shared__ __align__(128) char shared[];
-  const MlaTask& a = x.task;
-  const int64_t t = blockIdx.z, length = x.length + t;
-  const int first = blockIdx.y * kTileHeads;
-  AttendTiles(a, x.absorbed + t * a.H * a.R, first, min(kTileHeads, a.H - first), length,
-              SlotTiles(length, blockIdx.x, gridDim.x), PartialOf(x, t, first), PartialFloats(a), shared, x.stages);
+  TileShared& tiles = *reinterpret_cast<TileShared*>(shared);
+  if (threadIdx.x == 0) {
+    const MlaTask& a = x.task;
+    const int64_t t = blockIdx.z;
+    const int length = static_cast<int>(x.length + t), first = static_cast<int>(blockIdx.y) * kTileHeads;
+    const TileRange range = SlotTiles(length, blockIdx.x, gridDim.x);
+    tiles.plan = {range.begin, range.end, length, length, min(kTileHeads, a.H - first), x.stages, a.scale * kLog2E, true,
+                  reinterpret_cast<const Bf16*>(x.absorbed + t * a.H * a.R) + first * kTileRow, PartialOf(x, t, first), a.cache.pages,
+                  a.cache.layer_offset};
+  }
+  __syncthreads();
+  AskTiles(tiles);
+  AttendTiles(tiles);
 }
 
 // Grid (1, H, T).
 template <WeightFormat F>
-__global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, float* out) {
+__global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float* partials, int n_slots, int room, float* out) {
   extern __shared__ __align__(128) char shared[];
-  const int64_t t = blockIdx.z;
+  const int64_t t = blockIdx.z, stride = int64_t{a.H} * PartialFloats(a.R);
   const int h = blockIdx.y;
-  const int64_t stride = a.H * PartialFloats(a);
-  ExpandHead<F>(a, h, partials + t * n_slots * stride + h * PartialFloats(a), stride, n_slots, 0, a.V,
-             out + (t * a.H + h) * a.V, shared);
+  for (int share = 0; share < ExpandShares(a.R); ++share) {
+    Expansion<F> rows = {h, share, 0, a.V};
+    rows.Load(a);
+    rows.Run(a, partials + t * n_slots * stride + h * PartialFloats(a.R), stride, n_slots, room, out + (t * a.H + h) * a.V, share > 0,
+             *reinterpret_cast<ExpandShared*>(shared));
+  }
 }
 
 template <typename Args>
@@ -80,8 +94,8 @@ template <WeightFormat F>
 absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
                  float* partials, float* out, absl::string_view what) {
   const unsigned H = a.H, n = static_cast<unsigned>(T);
-  AbsorbKernel<F><<<dim3(Blocks(a.R, kAbsorbColumns), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
-  const Attend attend = {a, q, absorbed, partials, length, TileSharedBytes(2) <= d.max_shared_bytes() ? 2 : 1};
+  AbsorbKernel<F><<<dim3(AbsorbParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
+  const Attend attend = {a, q, absorbed, partials, length, CountStages(d.max_shared_bytes())};
   if (FitsTile(a)) {
     const size_t bytes = TileSharedBytes(attend.stages);
     RILL_RETURN_IF_ERROR(AllowShared(d, AttendTilesKernel, bytes, what));
@@ -89,9 +103,9 @@ absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, i
   } else {
     AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
   }
-  const size_t bytes = StagedBytes(a.R) + AlignUp(8 * n_slots, 16);
-  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel<F>, bytes, what));
-  ExpandKernel<F><<<dim3(1, H, n), kThreads, bytes, d.stream()>>>(a, partials, n_slots, out);
+  const int room = std::min(n_slots, ExpandRoom(d.max_shared_bytes()));
+  RILL_RETURN_IF_ERROR(AllowShared(d, ExpandKernel<F>, ExpandBytes(room), what));
+  ExpandKernel<F><<<dim3(1, H, n), kThreads, ExpandBytes(room), d.stream()>>>(a, partials, n_slots, room, out);
   return d.Launched(what);
 }
 
@@ -122,27 +136,27 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   const MlaTask a = MakeTask(args);
-  const int n_slots = static_cast<int>(std::min<int64_t>(d.sm_count(), CeilDiv(args.length, kMlaTile)));
+  const int n_slots = static_cast<int>(std::min<int64_t>(std::min(d.sm_count(), kMaxSlots), CeilDiv(args.length, kMlaTile)));
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
   RILL_ASSIGN_OR_RETURN(void* scratch,
-                        d.Scratch(absorbed_bytes + sizeof(float) * d.sm_count() * a.H * PartialFloats(a)));
+                        d.Scratch(absorbed_bytes + sizeof(float) * n_slots * a.H * PartialFloats(a.R)));
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
   return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
 }
 
-// One slot a query: the workspace holds an absorbed query and a partial for every (query, head).
+// One slot a query, as many queries at once as there are multiprocessors. The workspace is laid out for fewer.
 absl::Status MlaPrefill(Device& device, const MlaPrefillArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   const MlaTask a = MakeTask(args);
-  const int64_t T = args.q.dim[0];
-  float* absorbed = args.workspace.f32();
-  float* partials = absorbed + T * a.H * a.R;
-  constexpr int64_t kMostQueries = 65535;  // of a grid's third dimension
-  for (int64_t t = 0; t < T; t += kMostQueries) {
-    const int64_t n = std::min(kMostQueries, T - t);
-    RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, absorbed + t * a.H * a.R,
-                             partials + t * a.H * PartialFloats(a), args.out.f32() + t * a.H * a.V, "mla_prefill"));
+  const int64_t T = args.q.dim[0], most = std::min<int64_t>(T, d.sm_count());
+  const uint64_t absorbed_bytes = AlignUp(sizeof(float) * most * a.H * a.R, 256);
+  RILL_ASSIGN_OR_RETURN(void* scratch, d.Scratch(absorbed_bytes + sizeof(float) * most * a.H * PartialFloats(a.R)));
+  float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
+  for (int64_t t = 0; t < T; t += most) {
+    const int64_t n = std::min(most, T - t);
+    RILL_RETURN_IF_ERROR(Run(d, a, args.q.f32() + t * a.H * (a.N + a.P), n, args.position + t + 1, 1, static_cast<float*>(scratch), partials,
+                             args.out.f32() + t * a.H * a.V, "mla_prefill"));
   }
   return absl::OkStatus();
 }

@@ -1,16 +1,15 @@
 // kernels/cuda/mla.cuh — the parts of absorbed MLA for any shape: absorbing a query, attending, combining, expanding.
 //
 // Cached rows are taken in tiles of kMlaTile. A run of neighbouring tiles leaves one partial: for each head R latent sums
-// relative to 2^m, then m (base 2) and the sum of weights. Partials are combined in order of position.
+// relative to 2^m, and its statistics: m (base 2) and the sum of weights. Partials are combined in order of position.
 #pragma once
 
-#include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/tile_job.cuh"
 #include "kernels/ops/mla_decode.h"
 
 namespace rill::cuda {
 
-inline constexpr int kMlaTile = 64;
-inline constexpr int kAbsorbColumns = 128;  // of q~ that one block computes
+inline constexpr int kMlaTile = 32;
 inline constexpr float kLog2E = 1.4426950408889634f;
 
 struct MlaTask {
@@ -20,15 +19,17 @@ struct MlaTask {
   MlaCacheView cache;
 };
 
-__host__ __device__ inline int64_t PartialFloats(const MlaTask& a) { return a.R + 2; }
-
-// Tiles [begin, end) of slot `slot` of `n_slots`.
+// Tiles [begin, end) of slot `slot` of `n_slots`. A cache has fewer than 2^31 rows.
 struct TileRange {
-  int64_t begin, end;
+  int begin, end;
 };
-__host__ __device__ inline TileRange SlotTiles(int64_t length, int slot, int n_slots) {
-  const int64_t n_tiles = (length + kMlaTile - 1) / kMlaTile;
-  return {n_tiles * slot / n_slots, n_tiles * (slot + 1) / n_slots};
+__device__ __forceinline__ int CountTiles(int length) { return static_cast<int>((static_cast<unsigned>(length) + kMlaTile - 1) / kMlaTile); }
+__device__ __forceinline__ TileRange SlotTiles(int length, int slot, int n_slots) {
+  const unsigned n = CountTiles(length);
+  if (n == n_slots) return {slot, slot + 1};  // a division is code that comes from far
+  const unsigned each = n / n_slots, more = n - each * n_slots;  // the first slots have one more
+  const int begin = slot * each + min(static_cast<unsigned>(slot), more);
+  return {begin, begin + static_cast<int>(each + (slot < more ? 1 : 0))};
 }
 
 __host__ __device__ inline int CacheRowBytes(const MlaTask& a) { return (a.R + a.P) * (a.cache.dtype == DType::kF32 ? 4 : 2); }
@@ -54,52 +55,79 @@ __host__ __device__ inline bool FitsTile(const MlaTask& a) {
 inline constexpr int kAbsorbParts = 16;     // sums of rows of W_K that meet in shared memory
 inline constexpr int kAbsorbFloats = kAbsorbParts * kAbsorbColumns;
 
-// The sums of a part's rows, for a q4 matrix: a thread takes four bytes, eight columns, of every 32nd row, so that one round trip to
-// memory brings all it needs. `first` is the head's first row.
-__device__ __forceinline__ void AbsorbWords(const MlaTask& a, const float* q, int64_t first, int column, float* shared) {
-  const int word = ThreadId() % 16, part = ThreadId() / 16, groups = a.R / kGroup, group = column / kGroup + word / 4;
-  const uint32_t* values = static_cast<const uint32_t*>(a.kv_b.values) + ((first + part) * groups + group) * 4 + word % 4;
-  const uint16_t* scales = static_cast<const uint16_t*>(a.kv_b.scales) + (first + part) * groups + group;
-  float sums[8] = {}, total = 0;
-#pragma unroll 4
-  for (int n = part; n < a.N; n += 32, values += 32 * 4 * groups, scales += 32 * groups) {
-    const uint32_t codes = __ldg(values);
-    const float x = LoadShared(q + n) * HalfToFloat(__ldg(scales));
-    total += x;
+// What a thread needs of a head's W_K when it is a q4 matrix of at most kRows rows: four bytes, eight columns, of every 32nd row. Loaded
+// before the query is there.
+struct AbsorbWords {
+  static constexpr int kEach = 4, kRows = 32 * kEach;
+  uint32_t codes[kEach], scales[kEach];
+
+  // Head h, columns [column, column + kAbsorbColumns); zeros unless `wanted` (LoadWeights() says why).
+  __device__ __forceinline__ void Load(const MlaTask& a, int h, int column, bool wanted) {
+    const int word = ThreadId() % 16, n = ThreadId() / 16, groups = a.R / kGroup;
+    const int64_t group = (static_cast<int64_t>(h) * (a.N + a.V) + n) * groups + column / kGroup + word / 4;
+    const uint32_t* value = static_cast<const uint32_t*>(a.kv_b.values) + group * 4 + word % 4;
+    const uint16_t* scale = static_cast<const uint16_t*>(a.kv_b.scales) + group;
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const bool there = wanted && n + 32 * j < a.N;
+      codes[j] = there ? __ldg(value + 128 * j * groups) : 0;
+      scales[j] = there ? __ldg(scale + 32 * j * groups) : 0;
+    }
+  }
+  // The rows' columns times q, in kAbsorbParts parts.
+  __device__ __forceinline__ void Multiply(const MlaTask& a, const float* q, float* shared) const {
+    float sums[8] = {}, total = 0, x[kEach];
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) x[j] = LoadShared(q + min(static_cast<int>(ThreadId() / 16 + 32 * j), a.N - 1));
+#pragma unroll
+    for (int j = 0; j < kEach; ++j) {
+      const float scaled = x[j] * HalfToFloat(static_cast<uint16_t>(scales[j]));
+      total += scaled;
+#pragma unroll
+      for (int i = 0; i < 8; ++i) {
+        const uint32_t code = i < 4 ? codes[j] >> (8 * i) & 15u : codes[j] >> (8 * (i - 4) + 4) & 15u;
+        sums[i] = fmaf(scaled, static_cast<float>(static_cast<int>(code)), sums[i]);
+      }
+    }
+    const int word = ThreadId() % 16;
 #pragma unroll
     for (int i = 0; i < 8; ++i) {
-      const uint32_t code = i < 4 ? codes >> (8 * i) & 15u : codes >> (8 * (i - 4) + 4) & 15u;
-      sums[i] = fmaf(x, static_cast<float>(static_cast<int>(code)), sums[i]);
+      const float sum = fmaf(-8.0f, total, sums[i]);
+      const float both = sum + __shfl_xor_sync(0xffffffffu, sum, 16);
+      if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kAbsorbColumns + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
     }
   }
-#pragma unroll
-  for (int i = 0; i < 8; ++i) {
-    const float sum = fmaf(-8.0f, total, sums[i]);
-    const float both = sum + __shfl_xor_sync(0xffffffffu, sum, 16);
-    if (ThreadId() % kWarp < 16) shared[ThreadId() / kWarp * kAbsorbColumns + word / 4 * kGroup + word % 4 * 4 + (i < 4 ? i : 12 + i)] = both;
-  }
+};
+
+template <WeightFormat F>
+__device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) {
+  return F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0 && a.N <= AbsorbWords::kRows;
 }
 
-// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h; n ascending within each of blockDim / 128 parts. Queries of a
-// token lie at `absorbed`: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q.
-// `shared` holds kAbsorbFloats. 512 threads.
+// The same for any shape and format, n ascending within each of blockDim / 128 parts. Rows are N from row `first` of m on. Apart from
+// AbsorbWords, so that its code is not in the way of theirs.
 template <WeightFormat F>
-__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, float* absorbed, float* shared) {
-  const int c = column + ThreadId() % kAbsorbColumns;
-  const int64_t first = static_cast<int64_t>(h) * (a.N + a.V);
-  if (F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0) {
-    AbsorbWords(a, q, first, column, shared);
-  } else {
-    const int part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
-    float sum = 0;
-    if (c < a.R) {
-      ColumnWalk<F> column_of(a.kv_b, first + part, c, parts);
+__device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, int column, const float* q, float* shared) {
+  const int c = column + ThreadId() % kAbsorbColumns, part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
+  float sum = 0;
+  if (c < m.cols) {
+    ColumnWalk<F> column_of(m, first + part, c, parts);
 #pragma unroll 4
-      for (int n = part; n < a.N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
-    }
-    for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
+    for (int n = part; n < N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
   }
+#pragma unroll 1
+  for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
+}
+
+// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h. Queries of a token lie at `absorbed`: [H, R] float32, or, when tiles
+// will meet them, [H, R + P] bf16, q~ and then the rope part of q. `words` are loaded when AbsorbsWords(). `shared` holds kAbsorbFloats.
+// 512 threads.
+template <WeightFormat F>
+__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, const AbsorbWords& words, float* absorbed, float* shared) {
+  if (!AbsorbsWords<F>(a)) AbsorbColumns<F>(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V), a.N, column, q, shared);
+  else words.Multiply(a, q, shared);
   __syncthreads();
+  const int c = column + ThreadId() % kAbsorbColumns;
   if (ThreadId() < kAbsorbColumns && c < a.R) {
     float sum = 0;
 #pragma unroll
@@ -107,8 +135,9 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     if (FitsTile(a)) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
     else absorbed[h * a.R + c] = sum;
   }
-  if (FitsTile(a) && column == 0 && ThreadId() < a.P) {
-    reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + ThreadId()] = ToBf16(LoadShared(q + a.N + ThreadId()));
+  if (FitsTile(a) && column == 0 && ThreadId() >= kAbsorbColumns && ThreadId() < kAbsorbColumns + a.P) {
+    const int p = ThreadId() - kAbsorbColumns;
+    reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + p] = ToBf16(LoadShared(q + a.N + p));
   }
   __syncthreads();
 }
@@ -147,73 +176,199 @@ __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absor
     __syncthreads();
   }
   if (ThreadId() == 0) {
-    partial[a.R] = max;
-    partial[a.R + 1] = total;
+    partial[StatisticsAt(a.R)] = max;
+    partial[StatisticsAt(a.R) + 1] = total;
   }
 }
 
-// out[v] = W_V latent for values [v_begin, v_end) of head h, the latent being the combination of `n_slots` partials
-// `stride` floats apart. `shared` holds StagedBytes(R) + 8 * n_slots bytes.
+// A group of kGroup columns of one row of a matrix, on its way; zeros behind the row's end.
 template <WeightFormat F>
-__device__ __forceinline__ void ExpandHead(const MlaTask& a, int h, const float* partials, int64_t stride, int n_slots, int v_begin,
-                                  int v_end, float* out, char* shared) {
-  Staged latent = PlaceStaged(shared, a.R);
-  if constexpr (IsQuantized(F)) latent.f = nullptr;
-  else latent.q = nullptr;
-  float* weight = reinterpret_cast<float*>(shared + StagedBytes(a.R));
-  float* sums = weight + n_slots;
-  for (int s = ThreadId(); s < n_slots; s += blockDim.x) {
-    weight[s] = LoadShared(partials + s * stride + a.R);
-    sums[s] = LoadShared(partials + s * stride + a.R + 1);
-  }
-  __syncthreads();
-  float max = -INFINITY;
-  for (int s = 0; s < n_slots; ++s) max = fmaxf(max, weight[s]);
-  __syncthreads();
-  for (int s = ThreadId(); s < n_slots; s += blockDim.x) weight[s] = exp2f(weight[s] - max);
-  __syncthreads();
-  float total = 0;
-  for (int s = 0; s < n_slots; ++s) total = fmaf(weight[s], sums[s], total);
-  const float inverse = 1.0f / total;
-#pragma unroll 1
-  for (int r = ThreadId(); r < (a.R + kGroup - 1) / kGroup * kGroup; r += blockDim.x) {
-    float sum = 0;
-    if (r < a.R) {
-      const float* at = partials + r;
-#pragma unroll 16
-      for (int s = 0; s < n_slots; ++s) sum = fmaf(weight[s], LoadShared(at + s * stride), sum);
+struct RowGroup {
+  static constexpr int kBits = F == WeightFormat::kQ4 ? 4 : F == WeightFormat::kQ8 ? 8 : F == WeightFormat::kBf16 ? 16 : 32;
+  static constexpr int kWords = kGroup * kBits / 128, kEach = 128 / kBits;
+  uint4 w[kWords];
+  uint16_t scale;
+
+  __device__ __forceinline__ void Load(const MatrixView& m, int64_t row, int group, bool wanted) {
+    const int columns = static_cast<int>(m.cols), first = group * kGroup;
+    if constexpr (IsQuantized(F)) {
+      const int64_t at = row * GroupsPerRow(m.cols) + group;
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) w[i] = LoadWeights(static_cast<const uint4*>(m.values) + at * kWords + i, wanted);
+      scale = LoadScaleBits(static_cast<const uint16_t*>(m.scales) + at, wanted);
+    } else if (const char* at = static_cast<const char*>(m.values) + (row * m.cols + first) * (kBits / 8);
+               columns % kEach == 0 && reinterpret_cast<uintptr_t>(m.values) % 16 == 0) {
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) w[i] = LoadWeights(at + 16 * i, wanted && first + i * kEach < columns);
+    } else {
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) {
+        const auto word = [&](int j) -> uint32_t {
+          const int column = first + i * kEach + j * (kEach / 4);
+          if constexpr (F == WeightFormat::kF32) return wanted && column < columns ? __ldg(reinterpret_cast<const uint32_t*>(at) + i * kEach + j) : 0;
+          const unsigned short* pair = reinterpret_cast<const unsigned short*>(at) + i * kEach + 2 * j;
+          const uint32_t low = wanted && column < columns ? __ldg(pair) : 0, high = wanted && column + 1 < columns ? __ldg(pair + 1) : 0;
+          return high << 16 | low;
+        };
+        w[i] = make_uint4(word(0), word(1), word(2), word(3));
+      }
     }
-    StageGroup(latent, r / kGroup, sum * inverse);
   }
-  __syncthreads();
-  const int64_t first = static_cast<int64_t>(h) * (a.N + a.V) + a.N;
-  const int rows_per_pass = blockDim.x / kLanes;
-#pragma unroll 1
-  for (int base = v_begin; base < v_end; base += rows_per_pass) {
-    const int v = base + ThreadId() / kLanes;
-    const float y = RowDotOf<F>(a.kv_b, static_cast<int>(first + (v < v_end ? v : v_end - 1)), latent);
-    if (v < v_end && ThreadId() % kLanes == 0) out[v] = y;
+  __device__ __forceinline__ float Dot(const Staged& x, int group) const {
+    if constexpr (F == WeightFormat::kQ4) return HalfToFloat(scale) * Q4Group(w[0], ReadGroup(x, group));
+    if constexpr (F == WeightFormat::kQ8) return HalfToFloat(scale) * Q8Group(w[0], w[1], ReadGroup(x, group));
+    const float4* f = reinterpret_cast<const float4*>(x.f + group * kGroup);
+    float sum = 0;
+    if constexpr (F == WeightFormat::kBf16) {
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) sum += Bf16Pairs(w[i], f[2 * i], f[2 * i + 1]);
+    }
+    if constexpr (F == WeightFormat::kF32) {
+#pragma unroll
+      for (int i = 0; i < kWords; ++i) {
+        sum = fmaf(__uint_as_float(w[i].x), f[i].x, sum);
+        sum = fmaf(__uint_as_float(w[i].y), f[i].y, sum);
+        sum = fmaf(__uint_as_float(w[i].z), f[i].z, sum);
+        sum = fmaf(__uint_as_float(w[i].w), f[i].w, sum);
+      }
+    }
+    return sum;
   }
-  __syncthreads();
+};
+
+inline constexpr int kExpandThreads = 512, kExpandChunks = kExpandColumns / 4;
+inline constexpr int kExpandSums = kExpandThreads / kExpandChunks;  // threads that share four columns
+struct ExpandShared {
+  float max[kMaxSlots], total[kMaxSlots], weight[kMaxSlots];
+  float4 sum[kExpandSums][kExpandChunks];
+  float totals[kExpandSums];
+  alignas(16) char latent[StagedBytes(kExpandColumns)];
+  alignas(16) float4 values[];  // [room][kExpandChunks], columns of partials
+};
+constexpr size_t ExpandBytes(int room) { return sizeof(ExpandShared) + room * kExpandColumns * sizeof(float); }
+// Partials that `bytes` of shared memory have room for, at least one.
+constexpr int ExpandRoom(size_t bytes) {
+  int room = kMaxSlots;
+  while (room > 1 && ExpandBytes(room) > bytes) --room;
+  return room;
 }
 
-// Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats.
+// Expanding a head: rows [begin, end) of its W_V times latent columns [share * kExpandColumns, + kExpandColumns). kExpandThreads threads,
+// eight a row; their first rows can be asked for before the attention is done.
+template <WeightFormat F>
+struct Expansion {
+  static constexpr int kSharers = kExpandColumns / kGroup, kRows = kExpandThreads / kSharers;
+  int h, share, begin, end;
+  RowGroup<F> first;
+
+  __device__ __forceinline__ void LoadRow(const MlaTask& a, int base, RowGroup<F>& group) const {
+    const int v = base + ThreadId() / kSharers, column = share * kSharers + ThreadId() % kSharers;
+    group.Load(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + a.N + v, column, v < end && column * kGroup < a.R);
+  }
+  __device__ __forceinline__ void Load(const MlaTask& a) { LoadRow(a, begin, first); }
+
+  // out[v] = W_V latent, or that more, of this share's columns. `partials` are the head's, `stride` floats apart, one for each of `n_slots`
+  // slots; `x` has room for the columns of `room` of them.
+  __device__ __forceinline__ void Run(const MlaTask& a, const float* partials, int64_t stride, int n_slots, int room, float* out, bool add,
+                                      ExpandShared& x) const {
+    Combine(a, partials, stride, n_slots, room, x);
+    Staged latent = PlaceStaged(x.latent, kExpandColumns);
+    if constexpr (IsQuantized(F)) latent.f = nullptr;
+    else latent.q = nullptr;
+    if (ThreadId() < kExpandColumns) {
+      const int r = ThreadId();
+      float sum = 0, total = 0;
+#pragma unroll
+      for (int i = 0; i < kExpandSums; ++i) sum += reinterpret_cast<const float*>(x.sum[i])[r], total += x.totals[i];
+      StageGroup(latent, r / kGroup, share * kExpandColumns + r < a.R ? __fdividef(sum, total) : 0.0f);
+    }
+    __syncthreads();
+    RowGroup<F> group = first;
+#pragma unroll 1
+    for (int base = begin;; LoadRow(a, base, group)) {
+      const float y = LaneSum<kSharers>(group.Dot(latent, ThreadId() % kSharers));
+      const int v = base + ThreadId() / kSharers;
+      if (v < end && ThreadId() % kSharers == 0) out[v] = add ? out[v] + y : y;
+      base += kRows;
+      if (base >= end) break;
+    }
+    __syncthreads();
+  }
+
+ private:
+  // This share's weighted sums of the partials, in kExpandSums parts of every kExpandSums-th slot. The partials come to shared memory first: so
+  // many loads are in flight at once as no thread has registers for.
+  __device__ __forceinline__ void Combine(const MlaTask& a, const float* partials, int64_t stride, int n_slots, int room, ExpandShared& x) const {
+    const int chunk = ThreadId() % kExpandChunks, column = share * kExpandColumns + 4 * chunk, part = ThreadId() / kExpandChunks;
+    const auto ask = [&](int from) {
+#pragma unroll 1
+      for (int i = part; i < min(room, n_slots - from); i += kExpandSums) {
+        if (column < a.R) CopyAsync16(SharedAddress(&x.values[i * kExpandChunks + chunk]), partials + (from + i) * stride + column);
+      }
+    };
+    ask(0);
+#pragma unroll 1
+    for (int s = ThreadId(); s < n_slots; s += kExpandThreads) {
+      const float2 statistics = __ldcg(reinterpret_cast<const float2*>(partials + s * stride + StatisticsAt(a.R)));
+      x.max[s] = statistics.x, x.total[s] = statistics.y;
+    }
+    __syncthreads();
+    float max = -INFINITY;
+#pragma unroll 1
+    for (int s = ThreadId() % kWarp; s < n_slots; s += kWarp) max = fmaxf(max, x.max[s]);
+#pragma unroll
+    for (int offset = kWarp / 2; offset > 0; offset /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, offset));
+#pragma unroll 1
+    for (int s = ThreadId(); s < n_slots; s += kExpandThreads) x.weight[s] = exp2f(x.max[s] - max);
+    float4 sum = make_float4(0, 0, 0, 0);
+    float total = 0;
+#pragma unroll 1
+    for (int from = 0;; ask(from)) {
+      asm volatile("cp.async.wait_all;" ::: "memory");
+      __syncthreads();
+#pragma unroll 2
+      for (int i = part; i < min(room, n_slots - from); i += kExpandSums) {
+        const float weight = x.weight[from + i];
+        const float4 value = x.values[i * kExpandChunks + chunk];
+        total = fmaf(weight, x.total[from + i], total);
+        sum.x = fmaf(weight, value.x, sum.x);
+        sum.y = fmaf(weight, value.y, sum.y);
+        sum.z = fmaf(weight, value.z, sum.z);
+        sum.w = fmaf(weight, value.w, sum.w);
+      }
+      from += room;
+      if (from >= n_slots) break;
+      __syncthreads();
+    }
+    x.sum[part][chunk] = sum;
+    if (chunk == 0) x.totals[part] = total;
+    __syncthreads();
+  }
+};
+
+// Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats. One round trip to memory for rows of at
+// most blockDim values.
 __device__ __forceinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
                                  float* scratch) {
-  float sum = 0;
-  for (int r = ThreadId(); r < a.R; r += blockDim.x) {
-    const float value = LoadShared(kv + r);
-    sum = fmaf(value, value, sum);
+  const int n = a.R + a.P, i = ThreadId();
+  const float value = i < n ? LoadShared(kv + i) : 0.0f, norm = i < a.R ? __ldg(weight + i) : 0.0f;
+  float sum = i < a.R ? value * value : 0.0f;
+#pragma unroll 1
+  for (int j = i + blockDim.x; j < a.R; j += blockDim.x) {
+    const float other = LoadShared(kv + j);
+    sum = fmaf(other, other, sum);
   }
   const float root = sqrtf(BlockSum(sum, scratch) / static_cast<float>(a.R) + eps);
   char* row = const_cast<char*>(CacheRow(a.cache, position, CacheRowBytes(a)));
-  for (int i = ThreadId(); i < a.R + a.P; i += blockDim.x) {
-    const float value = i < a.R ? LoadShared(kv + i) / root * weight[i] : LoadShared(kv + i);
-    if (a.cache.dtype == DType::kF32) {
-      reinterpret_cast<float*>(row)[i] = value;
-    } else {
-      reinterpret_cast<Bf16*>(row)[i] = ToBf16(value);
-    }
+  const auto write = [&](int at, float x) {
+    if (a.cache.dtype == DType::kF32) reinterpret_cast<float*>(row)[at] = x;
+    else reinterpret_cast<Bf16*>(row)[at] = ToBf16(x);
+  };
+  if (i < n) write(i, i < a.R ? value / root * norm : value);
+#pragma unroll 1
+  for (int j = i + blockDim.x; j < n; j += blockDim.x) {
+    const float other = LoadShared(kv + j);
+    write(j, j < a.R ? other / root * __ldg(weight + j) : other);
   }
 }
 

@@ -1,39 +1,74 @@
 // kernels/cuda/mla_tile.cuh — attention over the latent cache on the matrix units, for the shape of the 48B model: bf16
 // rows of 512 + 64 values, up to 32 heads at once (fewer are padded with zero queries).
 //
-// 16 warps. A tile of kMlaTile rows lies in shared memory (two stages, filled with cp.async while the other is worked on):
-//   S = Q K^T     warp = (16 heads) x (32 rows) x (a quarter of the 576 dimensions), its queries in registers for good, because
-//                 reading them anew for each tile is what shared memory has no time for; the quarters meet in shared memory
-//   softmax       16 lanes a head, running maximum and sum in their registers
-//   O = P K       warp = all heads x 32 latent columns, accumulated in registers
+// Tiles of kMlaTile rows pass through a ring of stages in shared memory, filled with cp.async. Two halves of the block work on them at
+// once, one tile apart, so that the softmax of one half hides behind the matrix products of the other:
+//   scorers   8 warps. S = Q K^T: a warp takes all heads x 16 rows x a quarter of the 576 dimensions, its queries in registers for good,
+//             because reading them anew for each tile is what shared memory has no time for. The quarters meet in shared memory, after
+//             which a warp has 8 heads x 16 rows whole: the softmax's running maximum and sum.
+//   summers   8 warps. O = P K: a warp takes all heads x 64 latent columns, accumulated in registers. They have time left and fill the
+//             ring, too.
 // Every instruction is sm_80's: mma.sync, ldmatrix, cp.async.
 #pragma once
 
 #include "kernels/cuda/mla.cuh"
-#include "kernels/cuda/tile_job.cuh"
 
 namespace rill::cuda {
 
 inline constexpr int kTileThreads = 512;
 inline constexpr int kTileHeads = 32;
-inline constexpr int kTileStride = 584;   // bf16; 73 x 16 bytes: eight rows of a matrix fall into different banks
-inline constexpr int kScoreStride = kMlaTile + 4;   // floats
+inline constexpr int kTileStride = 584;            // bf16; 73 x 16 bytes: eight rows of a matrix fall into different banks
 inline constexpr int kWeightStride = kMlaTile + 8;  // bf16
+inline constexpr int kMostStages = 5, kFewestStages = 3;
+inline constexpr int kPartialStride = PartialFloats(kTileLatent);
+inline constexpr int kStageBytes = kMlaTile * kTileStride * 2;
+inline constexpr int kAskedTiles = 2;               // copies that may start before the queries are there
 
-inline constexpr int kTileQuarters = 4;
-inline constexpr int kQuarterSteps = kTileRow / kTileQuarters / 16;  // of 16 dimensions
+inline constexpr int kScorers = kTileThreads / 2;
+inline constexpr int kQuarters = 4;
+inline constexpr int kQuarterSteps = kTileRow / kQuarters / 16;  // of 16 dimensions
+inline constexpr int kHalfRows = kMlaTile / 2;      // rows of a scorer
+inline constexpr int kSummerColumns = kTileLatent / (kTileThreads / 2 / kWarp);
+static_assert(kPageTokens % kMlaTile == 0 && kTileHeads == kMlaTile, "a tile lies in one page, and the queries pass through a stage");
+static_assert(kTileThreads - kScorers == 8 * kMlaTile && kHalfRows == 16 && kScorers / kWarp == 2 * kQuarters);
 
-struct TileShared {
-  union {
-    Bf16 q[kTileHeads][kTileStride];                               // until it is in registers
-    float score[kTileQuarters][kTileHeads][kScoreStride];
-  };
-  Bf16 weight[kTileHeads][kWeightStride];
-  float keep[kTileHeads];
+// One block's work: tiles [first, end) of a cache for up to kTileHeads heads. It lies in shared memory, because registers are short, and one
+// thread computes it, because code that runs once comes from far.
+struct TilePlan {
+  int first, end;
+  int length, known;      // rows of the cache, and how many of them were there before the queries were
+  int heads, stages;
+  float scale;            // of the scores, to the base of 2
+  bool last;              // of this block's plans
+  const Bf16* queries;    // as Absorb() left them
+  float* partials;        // of those heads, kPartialStride apart
+  const void* const* pages;
+  uint64_t layer_offset;
+
+  __device__ __forceinline__ int RowsOf(int tile) const { return min(length - tile * kMlaTile, kMlaTile); }
+  __device__ __forceinline__ bool Knows(int tile) const { return min((tile + 1) * kMlaTile, length) <= known; }
+  __device__ __forceinline__ const char* Rows(int tile) const {
+    constexpr int kPageTiles = kPageTokens / kMlaTile;
+    return static_cast<const char*>(pages[tile / kPageTiles]) + layer_offset + tile % kPageTiles * (kMlaTile * kTileRow * 2);
+  }
 };
 
-constexpr size_t kTileStageBytes = size_t{kMlaTile} * kTileStride * 2;
-constexpr size_t TileSharedBytes(int stages) { return AlignUp(sizeof(TileShared), 128) + stages * kTileStageBytes; }
+struct TileShared {
+  TilePlan plan;
+  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
+  Bf16 weight[2][kTileHeads][kWeightStride];     // of a tile and the one before it, as everything below
+  float keep[2][kTileHeads];
+  float max[2][2][kTileHeads];                   // of each half of the rows
+  float total[2][kTileHeads];                    // of each half of the rows, in the end
+};
+
+constexpr size_t TileSharedBytes(int stages) { return AlignUp(sizeof(TileShared), 128) + size_t(stages) * kStageBytes; }
+// How many stages `bytes` of shared memory have room for. Fewer than kFewestStages is not possible.
+constexpr int CountStages(size_t bytes) {
+  int stages = kMostStages;
+  while (stages > kFewestStages && TileSharedBytes(stages) > bytes) --stages;
+  return stages;
+}
 
 __device__ inline void LoadMatrix(uint32_t address, uint32_t (&r)[4]) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
@@ -44,185 +79,239 @@ __device__ inline void LoadMatrixTransposed(uint32_t address, uint32_t (&r)[4]) 
                : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3]) : "r"(address) : "memory");
 }
 __device__ inline void Mma(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
                : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
                : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 
-// Starts the copy of rows [first, first + kMlaTile) into a stage; rows from `length` on become zeros.
-__device__ __forceinline__ void FetchTile(const MlaTask& a, int64_t first, int64_t length, Bf16* stage) {
-  constexpr int kChunks = kTileRow / 8;
-  const char* base = CacheRow(a.cache, first, kTileRow * 2);
-#pragma unroll
-  for (int j = 0; j < kMlaTile * kChunks / kTileThreads; ++j) {
-    const int i = ThreadId() + j * kTileThreads;
-    const int row = i / kChunks, chunk = i % kChunks;
-    const int bytes = first + row < length ? 16 : 0;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :: "r"(SharedAddress(stage + row * kTileStride + chunk * 8)), "l"(base + row * kTileRow * 2 + chunk * 16), "r"(bytes)
-                 : "memory");
-  }
-  asm volatile("cp.async.commit_group;" ::: "memory");
+__device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
+  uint32_t pair;
+  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
+  return pair;
 }
 
-// Starts the copy of the queries of heads [first, first + n), as Absorb() left them; heads past n are zero. The next commit takes it along.
-__device__ __forceinline__ void FetchQueries(const Bf16* queries, int first, int n, TileShared& x) {
-  constexpr int kChunks = kTileRow / 8;
+// Barriers of parts of the block. Those between the halves alternate: the one that arrives may be a tile ahead of the one that waits.
+enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3, kWeightsBarrier = 4, kFreeBarrier = 6 };
+__device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
+__device__ __forceinline__ void ArriveAt(int barrier, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
+
+// All but the newest `n` groups of this thread's copies have landed.
+__device__ __forceinline__ void WaitCopies(int n) {
+  static_assert(kMostStages - 3 == 2);
+  if (n >= 2) asm volatile("cp.async.wait_group 2;" ::: "memory");
+  else if (n == 1) asm volatile("cp.async.wait_group 1;" ::: "memory");
+  else asm volatile("cp.async.wait_group 0;" ::: "memory");
+}
+
+// Starts the copy of rows [0, n) at `from` into a stage; the rows behind them become zeros. The summers: eight lanes a row.
+__device__ __forceinline__ void FetchRows(const char* from, int n, uint32_t stage) {
+  const int row = (ThreadId() - kScorers) / 8, chunk = ThreadId() % 8, bytes = row < n ? 16 : 0;
+  from += (row < n ? row * (kTileRow * 2) : 0) + chunk * 16;
+  stage += row * (kTileStride * 2) + chunk * 16;
+  uint64_t once;  // a long cache must not push the weights that wait in the second-level cache out of it
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(once));
+#pragma unroll
+  for (int j = 0; j < kTileRow / 64; ++j) {
+    asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;"
+                 ::"r"(stage + 128 * j), "l"(from + 128 * j), "r"(bytes), "l"(once) : "memory");
+  }
+}
+
+__device__ __forceinline__ uint32_t StageAt(const TileShared& x, int stage) {
+  return SharedAddress(&x) + static_cast<uint32_t>(AlignUp(sizeof(TileShared), 128)) + stage * kStageBytes;
+}
+__device__ __forceinline__ void FetchTile(const TileShared& x, int tile, int stage) {
+  FetchRows(x.plan.Rows(tile), x.plan.RowsOf(tile), StageAt(x, stage));
+}
+
+// The first tiles' copies, as far as nothing in them waits for this step. All threads, before AttendTiles() of the same plan.
+__device__ __forceinline__ void AskTiles(const TileShared& x) {
+  if (ThreadId() < kScorers) return;
 #pragma unroll 1
-  for (int i = ThreadId(); i < kTileHeads * kChunks; i += kTileThreads) {
-    const int h = i / kChunks, chunk = i % kChunks;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;"
-                 :: "r"(SharedAddress(&x.q[h][chunk * 8])), "l"(queries + (h < n ? first + h : first) * kTileRow + chunk * 8), "r"(h < n ? 16 : 0)
-                 : "memory");
+  for (int i = 0; i < kAskedTiles; ++i) {
+    const int tile = x.plan.first + i;
+    if (tile < x.plan.end && x.plan.Knows(tile)) FetchTile(x, tile, i);
   }
 }
 
-// This warp's part of the queries.
-struct TileQueries {
-  uint32_t a[kQuarterSteps][4];
+// Where a scorer's part of a tile lies. Made anew for every tile: registers are short.
+struct Scorer {
+  int lane, half, quarter;
 
-  __device__ __forceinline__ void Load(const TileShared& x) {
-    const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
-    const uint32_t address = SharedAddress(&x.q[warp % 2 * 16 + lane % 16][warp / 4 * (kTileRow / kTileQuarters) + lane / 16 * 8]);
-#pragma unroll
-    for (int k = 0; k < kQuarterSteps; ++k) LoadMatrix(address + 32 * k, a[k]);
+  __device__ __forceinline__ Scorer() {
+    const int thread = ThreadId();
+    lane = thread % kWarp, half = thread / kWarp / kQuarters, quarter = thread / kWarp % kQuarters;
   }
+  // Of its scores: rows row(), + 1, + 8, + 9.
+  __device__ __forceinline__ int head() const { return quarter * 8 + lane / 4; }
+  __device__ __forceinline__ int row() const { return half * kHalfRows + lane % 4 * 2; }
 };
 
-__device__ __forceinline__ void TileScores(const Bf16* stage, const TileQueries& q, TileShared& x) {
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
-  const int heads = warp % 2 * 16, rows = warp / 2 % 2 * 32, quarter = warp / 4;
-  float d[4][4] = {};
-  const uint32_t address = SharedAddress(stage + (rows + lane / 16 * 8 + lane % 8) * kTileStride + quarter * (kTileRow / kTileQuarters) + lane / 8 % 2 * 8);
-#pragma unroll
-  for (int k = 0; k < kQuarterSteps; ++k) {
-    uint32_t b[2][4];
-    LoadMatrix(address + 32 * k, b[0]);
-    LoadMatrix(address + 32 * k + 2 * 16 * kTileStride, b[1]);
-#pragma unroll
-    for (int n = 0; n < 4; ++n) Mma(d[n], q.a[k], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
-  }
-  const int h = heads + lane / 4, t = rows + lane % 4 * 2;
-#pragma unroll
-  for (int n = 0; n < 4; ++n) {
-    *reinterpret_cast<float2*>(&x.score[quarter][h][t + 8 * n]) = make_float2(d[n][0], d[n][1]);
-    *reinterpret_cast<float2*>(&x.score[quarter][h + 8][t + 8 * n]) = make_float2(d[n][2], d[n][3]);
-  }
-}
-
-// Head threadIdx / 16, rows (threadIdx % 16) + 16 j.
-__device__ inline void TileSoftmax(float scale, int n_rows, TileShared& x, float& max, float& total) {
-  constexpr int kEach = kMlaTile / 16;
-  const int h = ThreadId() / 16, lane = ThreadId() % 16;
-  float s[kEach];
-  float new_max = max;
-#pragma unroll
-  for (int j = 0; j < kEach; ++j) {
-    const int t = lane + 16 * j;
-    s[j] = t < n_rows ? (x.score[0][h][t] + x.score[1][h][t] + x.score[2][h][t] + x.score[3][h][t]) * scale : -INFINITY;
-    new_max = fmaxf(new_max, s[j]);
-  }
-#pragma unroll
-  for (int offset = 8; offset > 0; offset /= 2) new_max = fmaxf(new_max, __shfl_xor_sync(0xffffffffu, new_max, offset));
-  float sum = 0;
-#pragma unroll
-  for (int j = 0; j < kEach; ++j) {
-    const Bf16 weight = ToBf16(exp2f(s[j] - new_max));
-    x.weight[h][lane + 16 * j] = weight;
-    sum += ToFloat(weight);  // of what the matrix units will see, so that the weights add up to one
-  }
-  const float keep = exp2f(max - new_max);
-  total = total * keep + LaneSum<16>(sum);
-  max = new_max;
-  if (lane == 0) x.keep[h] = keep;
-}
-
-// acc[m][n]: heads 16 m.., latent columns 32 * warp + 8 n..
-__device__ inline void TileAccumulate(const Bf16* stage, const TileShared& x, float (&acc)[2][4][4]) {
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
-#pragma unroll
-  for (int m = 0; m < 2; ++m) {
-    const float low = x.keep[16 * m + lane / 4], high = x.keep[16 * m + lane / 4 + 8];
-#pragma unroll
-    for (int n = 0; n < 4; ++n) {
-      acc[m][n][0] *= low;
-      acc[m][n][1] *= low;
-      acc[m][n][2] *= high;
-      acc[m][n][3] *= high;
-    }
-  }
-  const uint32_t a_address = SharedAddress(&x.weight[lane % 16][lane / 16 * 8]);
-  const uint32_t b_address = SharedAddress(stage + lane % 16 * kTileStride + warp * 32 + lane / 16 * 8);
-#pragma unroll
-  for (int t = 0; t < kMlaTile; t += 16) {
-    uint32_t a[2][4], b[2][4];
-    LoadMatrix(a_address + 2 * t, a[0]);
-    LoadMatrix(a_address + 2 * t + 2 * 16 * kWeightStride, a[1]);
-    LoadMatrixTransposed(b_address + 2 * t * kTileStride, b[0]);
-    LoadMatrixTransposed(b_address + 2 * t * kTileStride + 32, b[1]);
+// The scorers' half.
+__device__ __forceinline__ void ScoreTiles(TileShared& x) {
+  const int begin = x.plan.first, end = x.plan.end;
+  MeetAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);  // the queries and the first tiles are there
+  uint32_t q[2][kQuarterSteps][4];
+  uint32_t k_at;
+  {
+    const Scorer me;
+    const int lane = me.lane;
+    const uint32_t q_at = StageAt(x, x.plan.stages - 1) + (lane % 16 * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 16 * 8) * 2;
 #pragma unroll
     for (int m = 0; m < 2; ++m) {
 #pragma unroll
-      for (int n = 0; n < 4; ++n) Mma(acc[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+      for (int k = 0; k < kQuarterSteps; ++k) LoadMatrix(q_at + m * 16 * kTileStride * 2 + 32 * k, q[m][k]);
+    }
+    k_at = ((me.half * kHalfRows + lane / 16 * 8 + lane % 8) * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 8 % 2 * 8) * 2;
+  }
+  float max = -INFINITY, total = 0;
+  int slot = 0;
+#pragma unroll 1
+  for (int tile = begin; tile < end; ++tile) {
+    const int now = tile % 2;
+    const uint32_t k_from = StageAt(x, slot) + k_at;
+    float d[2][2][4] = {};  // heads 16 m.., rows 8 n..
+#pragma unroll
+    for (int k = 0; k < kQuarterSteps; ++k) {
+      uint32_t b[4];
+      LoadMatrix(k_from + 32 * k, b);
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        Mma(d[m][0], q[m][k], b[0], b[1]);
+        Mma(d[m][1], q[m][k], b[2], b[3]);
+      }
+    }
+    const Scorer me;
+#pragma unroll
+    for (int g = 0; g < kQuarters; ++g) {
+      const int m = g / 2, j = g % 2 * 2;
+      x.score[me.half][g][me.quarter][me.lane] = make_float4(d[m][0][j], d[m][0][j + 1], d[m][1][j], d[m][1][j + 1]);
+    }
+    const int left = x.plan.RowsOf(tile) - me.row();
+    const float scale = x.plan.scale;
+    MeetAt(kHalfBarrier + me.half, kScorers / 2);
+    float s[4] = {};
+#pragma unroll
+    for (int g = 0; g < kQuarters; ++g) {
+      const float4 part = x.score[me.half][me.quarter][g][me.lane];
+      s[0] += part.x, s[1] += part.y, s[2] += part.z, s[3] += part.w;
+    }
+#pragma unroll
+    for (int j = 0; j < 4; ++j) s[j] = j / 2 * 8 + j % 2 < left ? s[j] * scale : -INFINITY;
+    float mine = fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3]));
+    mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 1));
+    mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 2));
+    if (me.lane % 4 == 0) x.max[now][me.half][me.head()] = mine;
+    MeetAt(kScorerBarrier, kScorers);
+    const float new_max = fmaxf(max, fmaxf(mine, x.max[now][me.half ^ 1][me.head()]));
+    const float keep = exp2f(max - new_max);
+    max = new_max;
+    total *= keep;
+#pragma unroll
+    for (int j = 0; j < 4; j += 2) {
+      const uint32_t pair = Bf16Pair(exp2f(s[j] - max), exp2f(s[j + 1] - max));
+      *reinterpret_cast<uint32_t*>(&x.weight[now][me.head()][me.row() + 4 * j]) = pair;
+      total += Bf16Low(pair) + Bf16High(pair);  // of what the matrix units will see, so that the weights add up to one
+    }
+    if (me.half == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
+    ArriveAt(kWeightsBarrier + now, kTileThreads);
+    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
+    slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
+  }
+  total += __shfl_xor_sync(0xffffffffu, total, 1);
+  total += __shfl_xor_sync(0xffffffffu, total, 2);
+  const Scorer me;
+  if (me.lane % 4 == 0) x.total[me.half][me.head()] = total;
+  MeetAt(kScorerBarrier, kScorers);
+  if (me.half == 0 && me.lane % 4 == 0 && me.head() < x.plan.heads) {
+    *reinterpret_cast<float2*>(x.plan.partials + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total + x.total[1][me.head()]);
+  }
+}
+
+// The summers' half.
+__device__ __forceinline__ void SumTiles(const TileShared& x) {
+  const int lane = ThreadId() % kWarp, columns = (ThreadId() - kScorers) / kWarp * kSummerColumns;
+  const int begin = x.plan.first, end = x.plan.end, stages = x.plan.stages;
+  // The queries come with what of the first tiles had to wait for them; their stage is the last to be filled.
+  FetchRows(reinterpret_cast<const char*>(x.plan.queries), x.plan.heads, StageAt(x, stages - 1));
+#pragma unroll 1
+  for (int i = 0; i < kAskedTiles; ++i) {
+    if (begin + i < end && !x.plan.Knows(begin + i)) FetchTile(x, begin + i, i);
+  }
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  ArriveAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);
+  ArriveAt(kFreeBarrier + begin % 2, kTileThreads);  // there are two first tiles, and no weights yet
+#pragma unroll 1
+  for (int i = kAskedTiles; i < stages - 1; ++i) {
+    if (begin + i < end) FetchTile(x, begin + i, i);
+    CommitCopies();
+  }
+  float acc[2][kSummerColumns / 8][4] = {};  // heads 16 m.., latent columns 8 n..
+  const uint32_t v_at = (lane % 16 * kTileStride + columns + lane / 16 * 8) * 2;
+  int slot = 0;
+#pragma unroll 1
+  for (int tile = begin; tile < end; ++tile) {
+    const int now = tile % 2;
+    MeetAt(kWeightsBarrier + now, kTileThreads);
+    // All summers are done with the tile before, and all scorers with the queries: a stage is free.
+    const int ahead = tile + stages - 1;
+    if (ahead < end) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
+    CommitCopies();
+    if (tile > begin) {
+#pragma unroll
+      for (int m = 0; m < 2; ++m) {
+        const float low = x.keep[now][16 * m + lane / 4], high = x.keep[now][16 * m + lane / 4 + 8];
+#pragma unroll
+        for (int c = 0; c < kSummerColumns / 8; ++c) {
+          acc[m][c][0] *= low;
+          acc[m][c][1] *= low;
+          acc[m][c][2] *= high;
+          acc[m][c][3] *= high;
+        }
+      }
+    }
+    const uint32_t v_from = StageAt(x, slot) + v_at, w_from = SharedAddress(&x.weight[now][lane % 16][lane / 16 * 8]);
+#pragma unroll 1
+    for (int row = 0; row < kMlaTile; row += 16) {
+      uint32_t a[2][4];
+#pragma unroll
+      for (int m = 0; m < 2; ++m) LoadMatrix(w_from + (16 * m * kWeightStride + row) * 2, a[m]);
+#pragma unroll
+      for (int c = 0; c < kSummerColumns / 8; c += 2) {
+        uint32_t b[4];
+        LoadMatrixTransposed(v_from + (row * kTileStride + 8 * c) * 2, b);
+#pragma unroll
+        for (int m = 0; m < 2; ++m) {
+          Mma(acc[m][c], a[m], b[0], b[1]);
+          Mma(acc[m][c + 1], a[m], b[2], b[3]);
+        }
+      }
+    }
+    if (tile + 1 < end) {
+      WaitCopies(stages - 3);  // of the tile after the next
+      ArriveAt(kFreeBarrier + (now ^ 1), kTileThreads);
+    }
+    slot = slot + 1 == stages ? 0 : slot + 1;
+  }
+  float* partials = x.plan.partials + columns + lane % 4 * 2;
+  const int heads = x.plan.heads;
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int high = 0; high < 2; ++high) {
+      const int h = 16 * m + 8 * high + lane / 4;
+      if (h >= heads) continue;
+      float* to = partials + h * kPartialStride;
+#pragma unroll
+      for (int c = 0; c < kSummerColumns / 8; ++c) *reinterpret_cast<float2*>(to + 8 * c) = make_float2(acc[m][c][2 * high], acc[m][c][2 * high + 1]);
     }
   }
 }
 
-// Tiles [range) of a cache of `length` rows for heads [first, first + n) into partial[h] (`stride` floats apart).
-// kTileThreads threads; `shared` is 128-byte aligned and holds TileSharedBytes(stages), stages 1 or 2.
-__device__ __forceinline__ void AttendTiles(const MlaTask& a, const float* queries, int first, int n, int64_t length,
-                                   TileRange range, float* partial, int64_t stride, char* shared, int stages) {
-  TileShared& x = *reinterpret_cast<TileShared*>(shared);
-  Bf16* stage[2];
-  stage[0] = reinterpret_cast<Bf16*>(shared + AlignUp(sizeof(TileShared), 128));
-  stage[1] = stages == 2 ? stage[0] + kMlaTile * kTileStride : stage[0];
-  FetchQueries(reinterpret_cast<const Bf16*>(queries), first, n, x);
-  FetchTile(a, range.begin * kMlaTile, length, stage[0]);
-  asm volatile("cp.async.wait_group 0;" ::: "memory");
-  __syncthreads();
-  TileQueries mine;
-  mine.Load(x);
-  __syncthreads();  // the scores lie over the queries
-  float acc[2][4][4] = {};
-  float max = -INFINITY, total = 0;
-  const float scale = a.scale * kLog2E;
-  for (int64_t tile = range.begin; tile < range.end; ++tile) {
-    const int i = static_cast<int>((tile - range.begin) & 1);
-    const bool more = tile + 1 < range.end;
-    if (stages == 2 && more) {
-      FetchTile(a, (tile + 1) * kMlaTile, length, stage[i ^ 1]);
-      asm volatile("cp.async.wait_group 1;" ::: "memory");
-    } else {
-      asm volatile("cp.async.wait_group 0;" ::: "memory");
-    }
-    __syncthreads();
-    TileScores(stage[i], mine, x);
-    __syncthreads();
-    const int64_t left = length - tile * kMlaTile;
-    TileSoftmax(scale, left < kMlaTile ? static_cast<int>(left) : kMlaTile, x, max, total);
-    __syncthreads();
-    TileAccumulate(stage[i], x, acc);
-    __syncthreads();
-    if (stages == 1 && more) FetchTile(a, (tile + 1) * kMlaTile, length, stage[0]);
-  }
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp;
-#pragma unroll
-  for (int m = 0; m < 2; ++m) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int h = 16 * m + 8 * half + lane / 4;
-      if (h >= n) continue;
-#pragma unroll
-      for (int c = 0; c < 4; ++c) {
-        *reinterpret_cast<float2*>(partial + h * stride + warp * 32 + c * 8 + lane % 4 * 2) = make_float2(acc[m][c][2 * half], acc[m][c][2 * half + 1]);
-      }
-    }
-  }
-  if (ThreadId() % 16 == 0 && ThreadId() / 16 < n) {
-    float* to = partial + ThreadId() / 16 * stride + kTileLatent;
-    to[0] = max;
-    to[1] = total;
-  }
+// What is planned in x. kTileThreads threads.
+__device__ __forceinline__ void AttendTiles(TileShared& x) {
+  if (ThreadId() < kScorers) ScoreTiles(x);
+  else SumTiles(x);
 }
 
 }  // namespace rill::cuda

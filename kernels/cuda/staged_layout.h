@@ -1,4 +1,4 @@
-// kernels/cuda/staged_layout.h — the sizes of stage.cuh and tile_job.cuh that host code needs as well.
+// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh and mla.cuh that host code needs as well.
 #pragma once
 
 namespace rill::cuda {
@@ -11,6 +11,15 @@ inline constexpr int kBlockGroups = 4;
 inline constexpr int kPartBlocks = 4;
 inline constexpr int kMostTiles = 96;     // of a job
 inline constexpr int kMostUnits = 1024;
+
+// Floats of a head's partial of the attention (mla.cuh), whole sectors of memory; the last two are its statistics.
+constexpr int PartialFloats(int latent) { return (latent + 2 + 7) / 8 * 8; }
+constexpr int StatisticsAt(int latent) { return PartialFloats(latent) - 2; }
+inline constexpr int kMaxSlots = 160;         // partials of a head: blocks that share the context
+inline constexpr int kAbsorbColumns = 128;    // latent columns that a block absorbs, and
+inline constexpr int kExpandColumns = 256;    // expands at a time
+constexpr int AbsorbParts(int latent) { return (latent + kAbsorbColumns - 1) / kAbsorbColumns; }
+constexpr int ExpandShares(int latent) { return (latent + kExpandColumns - 1) / kExpandColumns; }
 
 constexpr int BlocksOf(int cols) { return (cols + 32 * kBlockGroups - 1) / (32 * kBlockGroups); }
 constexpr int PartsOf(int cols) { return (BlocksOf(cols) + kPartBlocks - 1) / kPartBlocks; }

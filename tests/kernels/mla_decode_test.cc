@@ -40,6 +40,29 @@ TEST_P(MlaDecodeTest, MatchesAtOtherShapes) {
   }
 }
 
+// Devices with matrix units take tiles of rows and groups of heads: one row, tiles that are not full, more tiles than a device has
+// multiprocessors, more heads than a group.
+TEST_P(MlaDecodeTest, MatchesAtTheModelsRows) {
+  RILL_NEEDS_OP(mla_decode);
+  for (const auto& [heads, length] : {std::pair<int64_t, int64_t>{32, 1}, {32, 31}, {33, 33}, {5, 97}, {33, 300}, {2, 6000}, {2, 24001}}) {
+    const MlaShape shape = {heads, 8, 64, 8, 512};
+    ASSERT_NO_FATAL_FAILURE(ExpectExact(MakeMlaCase(random_, shape, 1, length - 1, WeightFormat::kQ4, DType::kBf16, 4), 1e-5));
+  }
+}
+
+// Whichever block or thread is done first.
+TEST_P(MlaDecodeTest, GivesTheSameBitsEveryTime) {
+  RILL_NEEDS_OP(mla_decode);
+  const MlaCase c = MakeMlaCase(random_, {32, 8, 64, 8, 512}, 1, 4999, WeightFormat::kQ4, DType::kBf16, 4);
+  const MlaDecodeArgs args = DecodeArgs(rig(), PrefillArgs(rig(), c), 0);
+  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_decode, args));
+  const std::vector<float> first = rig().Read(args.out);
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_decode, args));
+    ASSERT_TRUE(SameBits(rig().Read(args.out), first)) << "run " << i;
+  }
+}
+
 // A sharp softmax moves the running maximum from split to split; a late maximum must not lose the
 // early rows' scale.
 TEST_P(MlaDecodeTest, SharpSoftmaxAcrossSplits) {

@@ -33,6 +33,15 @@ TEST_P(MlaPrefillTest, MatchesAtTheModelsHeadSize) {
   EXPECT_TRUE(Close(rig().Read(args.out), ExpectedAttention(c), Tolerance(1e-5), 0.1));
 }
 
+// More queries and heads than a device takes at once.
+TEST_P(MlaPrefillTest, MatchesWithManyQueries) {
+  RILL_NEEDS_OP(mla_prefill);
+  const MlaCase c = MakeMlaCase(random_, {33, 8, 64, 8, 512}, 150, 3, WeightFormat::kQ4, DType::kBf16);
+  const MlaPrefillArgs args = PrefillArgs(rig(), c);
+  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_prefill, args));
+  EXPECT_TRUE(Close(rig().Read(args.out), ExpectedAttention(c), Tolerance(1e-5), 0.1));
+}
+
 TEST_P(MlaPrefillTest, HostDevicesGiveEachRowTheBitsOfDecode) {
   RILL_NEEDS_OP(mla_prefill);
   RILL_NEEDS_OP(mla_decode);
