@@ -66,7 +66,9 @@ __device__ __forceinline__ void PlanTiles(Step s, int unit) {
   const int length = static_cast<int>(s.p().position) + 1;
   const int sharer = units.sharers > 1 ? unit / units.slots : 0, slot = unit - sharer * units.slots;
   const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
-  reinterpret_cast<TileShared*>(s.memory())->plan = {
+  TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
+  if (range.begin < range.end) SetSignals(x);
+  x.plan = {
       range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,
       m.scale * kLog2E, unit + GridSize() >= units.count(), reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer * (kTileHeads * kTileRow),
       PartialOf(s, slot, sharer * kTileHeads), m.cache.pages, m.cache.layer_offset};

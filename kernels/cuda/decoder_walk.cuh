@@ -185,7 +185,9 @@ __device__ __noinline__ void MlaAttendPhase(Step s) {
     if (unit == BlockId()) Barrier::Wait(s);
     if (x.plan.first == x.plan.end) return;
     AttendTiles(x);
-    if (x.plan.last) return;
+    const bool last = x.plan.last;
+    if (ThreadId() == kStepThreads - 1) EndSignals(x);
+    if (last) return;
     __syncthreads();
   }
 }

@@ -59,6 +59,7 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
     const int64_t t = blockIdx.z;
     const int length = static_cast<int>(x.length + t), first = static_cast<int>(blockIdx.y) * kTileHeads;
     const TileRange range = SlotTiles(length, blockIdx.x, gridDim.x);
+    SetSignals(tiles);
     tiles.plan = {range.begin, range.end, length, length, min(kTileHeads, a.H - first), x.stages, a.scale * kLog2E, true,
                   reinterpret_cast<const Bf16*>(x.absorbed + t * a.H * a.R) + first * kTileRow, PartialOf(x, t, first), a.cache.pages,
                   a.cache.layer_offset};
@@ -66,6 +67,7 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
   __syncthreads();
   AskTiles(tiles);
   AttendTiles(tiles);
+  if (threadIdx.x == 0) EndSignals(tiles);
 }
 
 // Grid (1, H, T).

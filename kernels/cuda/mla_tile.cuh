@@ -55,6 +55,7 @@ struct TilePlan {
 
 struct TileShared {
   TilePlan plan;
+  uint64_t weights[2], free[2];  // signals between the halves, see SetSignals()
   alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
   Bf16 weight[2][kTileHeads][kWeightStride];     // of a tile and the one before it, as everything below
   float keep[2][kTileHeads];
@@ -90,10 +91,39 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
   return pair;
 }
 
-// Barriers of parts of the block. Those between the halves alternate: the one that arrives may be a tile ahead of the one that waits.
-enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3, kWeightsBarrier = 4, kFreeBarrier = 6 };
+// Barriers of parts of the block.
+enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
-__device__ __forceinline__ void ArriveAt(int barrier, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
+
+// Signals between the halves are mbarriers that every warp of one half arrives at. There are two of each kind, for even and odd tiles: the half
+// that arrives may be a tile ahead of the one that waits. The planning thread sets them before a plan and ends them behind it.
+__device__ __forceinline__ void SetSignals(TileShared& x) {
+  constexpr int kArrivals = kScorers / kWarp;
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.weights[i])), "r"(kArrivals) : "memory");
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.free[i])), "r"(kArrivals) : "memory");
+  }
+}
+__device__ __forceinline__ void EndSignals(TileShared& x) {
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(SharedAddress(&x.weights[i])) : "memory");
+    asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(SharedAddress(&x.free[i])) : "memory");
+  }
+}
+__device__ __forceinline__ void Signal(const uint64_t& signal) {
+  __syncwarp();
+  if (ThreadId() % kWarp == 0) asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(SharedAddress(&signal)) : "memory");
+}
+// Waits for use `use` (from 0) of a signal.
+__device__ __forceinline__ void Await(const uint64_t& signal, int use) {
+  uint32_t done;
+  do {
+    asm volatile("{\n\t.reg .pred p;\n\tmbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
+                 : "=r"(done) : "r"(SharedAddress(&signal)), "r"(use & 1) : "memory");
+  } while (done == 0);
+}
 
 // All but the newest `n` groups of this thread's copies have landed.
 __device__ __forceinline__ void WaitCopies(int n) {
@@ -108,8 +138,7 @@ __device__ __forceinline__ void FetchRows(const char* from, int n, uint32_t stag
   const int row = (ThreadId() - kScorers) / 8, chunk = ThreadId() % 8, bytes = row < n ? 16 : 0;
   from += (row < n ? row * (kTileRow * 2) : 0) + chunk * 16;
   stage += row * (kTileStride * 2) + chunk * 16;
-  uint64_t once;  // a long cache must not push the weights that wait in the second-level cache out of it
-  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(once));
+  const uint64_t once = OncePolicy();  // as the weights
 #pragma unroll
   for (int j = 0; j < kTileRow / 64; ++j) {
     asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;"
@@ -150,7 +179,7 @@ struct Scorer {
 // The scorers' half.
 __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   const int begin = x.plan.first, end = x.plan.end;
-  MeetAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);  // the queries and the first tiles are there
+  Await(x.free[(begin + 1) % 2], 0);  // the queries and the first tiles are there
   uint32_t q[2][kQuarterSteps][4];
   uint32_t k_at;
   {
@@ -214,8 +243,8 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
       total += Bf16Low(pair) + Bf16High(pair);  // of what the matrix units will see, so that the weights add up to one
     }
     if (me.half == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
-    ArriveAt(kWeightsBarrier + now, kTileThreads);
-    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
+    Signal(x.weights[now]);
+    Await(x.free[now], (tile - begin + 1) / 2);  // the next tile is there, and the weights' place for it is free
     slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
   }
   total += __shfl_xor_sync(0xffffffffu, total, 1);
@@ -239,8 +268,8 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
     if (begin + i < end && !x.plan.Knows(begin + i)) FetchTile(x, begin + i, i);
   }
   asm volatile("cp.async.wait_all;" ::: "memory");
-  ArriveAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);
-  ArriveAt(kFreeBarrier + begin % 2, kTileThreads);  // there are two first tiles, and no weights yet
+  Signal(x.free[(begin + 1) % 2]);
+  Signal(x.free[begin % 2]);  // there are two first tiles, and no weights yet
 #pragma unroll 1
   for (int i = kAskedTiles; i < stages - 1; ++i) {
     if (begin + i < end) FetchTile(x, begin + i, i);
@@ -252,7 +281,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
 #pragma unroll 1
   for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
-    MeetAt(kWeightsBarrier + now, kTileThreads);
+    Await(x.weights[now], (tile - begin) / 2);
     // All summers are done with the tile before, and all scorers with the queries: a stage is free.
     const int ahead = tile + stages - 1;
     if (ahead < end) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
@@ -289,7 +318,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
     }
     if (tile + 1 < end) {
       WaitCopies(stages - 3);  // of the tile after the next
-      ArriveAt(kFreeBarrier + (now ^ 1), kTileThreads);
+      Signal(x.free[now ^ 1]);
     }
     slot = slot + 1 == stages ? 0 : slot + 1;
   }
@@ -308,10 +337,11 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
   }
 }
 
-// What is planned in x. kTileThreads threads.
+// What is planned in x; the signals are set. kTileThreads threads. Ends behind a barrier of the block.
 __device__ __forceinline__ void AttendTiles(TileShared& x) {
   if (ThreadId() < kScorers) ScoreTiles(x);
   else SumTiles(x);
+  __syncthreads();
 }
 
 }  // namespace rill::cuda

@@ -91,8 +91,17 @@ __device__ __forceinline__ void BuildJob(Job& job, int n_tiles, int cols, TileAt
 __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-__device__ __forceinline__ void CopyAsync8(uint32_t to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 8;" ::"r"(to), "l"(from) : "memory");
+// Weights are read once a token: they leave the second-level cache first, which keeps activations and the kernel's own code there.
+__device__ __forceinline__ uint64_t OncePolicy() {
+  uint64_t once;
+  asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(once));
+  return once;
+}
+__device__ __forceinline__ void CopyOnce16(uint32_t to, const void* from, uint64_t once) {
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "l"(once) : "memory");
+}
+__device__ __forceinline__ void CopyOnce8(uint32_t to, const void* from, uint64_t once) {
+  asm volatile("cp.async.ca.shared.global.L2::cache_hint [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "l"(once) : "memory");
 }
 __device__ __forceinline__ void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
@@ -154,16 +163,17 @@ __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slo
   const char* values = u.tile->values + (u.first_block * kBlockGroups + quarter) * 16;
   const char *from = values + low * groups * 16, *from_high = values + high * groups * 16;
   const uint32_t to = slot + lane * 16;
+  const uint64_t once = OncePolicy();
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
     if (b >= n) break;
-    CopyAsync16(to + b * 1024, from + b * 64);
-    if (high <= last) CopyAsync16(to + b * 1024 + 512, from_high + b * 64);
+    CopyOnce16(to + b * 1024, from + b * 64, once);
+    if (high <= last) CopyOnce16(to + b * 1024 + 512, from_high + b * 64, once);
   }
   if (quarter < n) {  // of the scales a lane brings a block's four
     const uint16_t* scales = u.tile->scales + (u.first_block + quarter) * kBlockGroups;
-    CopyAsync8(slot + kSlotValues + lane * 8, scales + low * groups);
-    if (high <= last) CopyAsync8(slot + kSlotValues + lane * 8 + 256, scales + high * groups);
+    CopyOnce8(slot + kSlotValues + lane * 8, scales + low * groups, once);
+    if (high <= last) CopyOnce8(slot + kSlotValues + lane * 8 + 256, scales + high * groups, once);
   }
 }
 
