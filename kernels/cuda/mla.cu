@@ -138,10 +138,11 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   const MlaTask a = MakeTask(args);
-  const int n_slots = static_cast<int>(std::min<int64_t>(std::min(d.sm_count(), kMaxSlots), CeilDiv(args.length, kMlaTile)));
+  const int most = std::min(d.sm_count(), kMaxSlots);
+  const int n_slots = static_cast<int>(std::min<int64_t>(most, CeilDiv(args.length, kMlaTile)));
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
-  RILL_ASSIGN_OR_RETURN(void* scratch,
-                        d.Scratch(absorbed_bytes + sizeof(float) * n_slots * a.H * PartialFloats(a.R)));
+  // As much at the first token as at the last: a growing context allocates nothing.
+  RILL_ASSIGN_OR_RETURN(void* scratch, d.Scratch(absorbed_bytes + sizeof(float) * most * a.H * PartialFloats(a.R)));
   float* partials = reinterpret_cast<float*>(static_cast<char*>(scratch) + absorbed_bytes);
   return Run(d, a, args.q.f32(), 1, args.length, n_slots, static_cast<float*>(scratch), partials, args.out.f32(), "mla_decode");
 }

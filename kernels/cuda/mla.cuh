@@ -149,7 +149,7 @@ __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absor
   const int row_bytes = CacheRowBytes(a);
   const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = blockDim.x / kWarp;
   float max = -INFINITY, total = 0;
-  for (int r = ThreadId(); r < a.R; r += blockDim.x) partial[r] = 0;
+  for (int r = ThreadId(); r < StatisticsAt(a.R); r += blockDim.x) partial[r] = 0;  // with the columns that fill up the last sixteen bytes
   for (int64_t first = begin; first < end; first += kMlaTile) {
     const int n = static_cast<int>(end - first < kMlaTile ? end - first : kMlaTile);
     for (int t = warp; t < n; t += n_warps) {

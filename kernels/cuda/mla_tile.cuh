@@ -267,7 +267,8 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
   for (int i = 0; i < kAskedTiles; ++i) {
     if (begin + i < end && !x.plan.Knows(begin + i)) FetchTile(x, begin + i, i);
   }
-  asm volatile("cp.async.wait_all;" ::: "memory");
+  CommitCopies();
+  WaitCopies(0);
   Signal(x.free[(begin + 1) % 2]);
   Signal(x.free[begin % 2]);  // there are two first tiles, and no weights yet
 #pragma unroll 1
