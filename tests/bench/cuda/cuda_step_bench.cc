@@ -36,6 +36,7 @@ class Bench {
     std::printf("read        %8.1f GB/s\n", bandwidth_ / 1e9);
     SyntheticOptions options;
     options.sessions = 3;
+    options.context = flags_.soak + 512;
     for (const int64_t context : flags_.contexts) options.context = std::max(options.context, context + 512);
     RILL_ASSIGN_OR_RETURN(model_, Synthetic::Make(*device_, options));
     std::printf("memory      %8.2f GB allocated\n", device_->allocated_bytes() / 1e9);
