@@ -116,19 +116,13 @@ __device__ __forceinline__ void Signal(const uint64_t& signal) {
   __syncwarp();
   if (ThreadId() % kWarp == 0) asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(SharedAddress(&signal)) : "memory");
 }
-// Waits for use `use` (from 0) of a signal. From sm_90 on the waiting warp sleeps instead of asking shared memory over and over.
+// Waits for use `use` (from 0) of a signal.
 __device__ __forceinline__ void Await(const uint64_t& signal, int use) {
-#if __CUDA_ARCH__ >= 900
-#define RILL_MBARRIER_WAIT "mbarrier.try_wait.parity.shared.b64"
-#else
-#define RILL_MBARRIER_WAIT "mbarrier.test_wait.parity.shared.b64"
-#endif
   uint32_t done;
   do {
-    asm volatile("{\n\t.reg .pred p;\n\t" RILL_MBARRIER_WAIT " p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
+    asm volatile("{\n\t.reg .pred p;\n\tmbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
                  : "=r"(done) : "r"(SharedAddress(&signal)), "r"(use & 1) : "memory");
   } while (done == 0);
-#undef RILL_MBARRIER_WAIT
 }
 
 // All but the newest `n` groups of this thread's copies have landed.
