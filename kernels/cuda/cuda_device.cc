@@ -1,5 +1,7 @@
 #include "kernels/cuda/cuda_device.h"
 
+#include <algorithm>
+
 #include "kernels/base/status.h"
 #include "kernels/cuda/open_cuda.h"
 #include "kernels/cuda/staging.h"
@@ -8,7 +10,7 @@
 
 namespace rill::cuda {
 
-absl::StatusOr<std::unique_ptr<Device>> CudaDevice::Open(int index, int sm_budget) {
+absl::StatusOr<std::unique_ptr<Device>> CudaDevice::Open(int index, int sm_budget, size_t shared_budget) {
   int n_devices = 0;
   const cudaError_t counted = cudaGetDeviceCount(&n_devices);
   if (counted != cudaSuccess) {
@@ -20,11 +22,11 @@ absl::StatusOr<std::unique_ptr<Device>> CudaDevice::Open(int index, int sm_budge
     return absl::NotFoundError(absl::StrCat("device cuda:", index, ": this machine has ", n_devices, " CUDA devices"));
   }
   std::unique_ptr<CudaDevice> device(new CudaDevice);
-  RILL_RETURN_IF_ERROR(device->Setup(index, sm_budget));
+  RILL_RETURN_IF_ERROR(device->Setup(index, sm_budget, shared_budget));
   return std::unique_ptr<Device>(std::move(device));
 }
 
-absl::Status CudaDevice::Setup(int index, int sm_budget) {
+absl::Status CudaDevice::Setup(int index, int sm_budget, size_t shared_budget) {
   index_ = index;
   RILL_RETURN_IF_ERROR(Begin());
   cudaDeviceProp properties = {};
@@ -34,6 +36,7 @@ absl::Status CudaDevice::Setup(int index, int sm_budget) {
                                             properties.major, ".", properties.minor, ", Rill needs 8.0 or newer"));
   }
   shared_ = properties.sharedMemPerBlockOptin;
+  if (shared_budget > 0) shared_ = std::min(shared_, shared_budget);
   RILL_ASSIGN_OR_RETURN(stream_owner_, StreamOwner::Create(index, properties.multiProcessorCount, sm_budget));
   stream_ = stream_owner_->stream();
   sm_count_ = stream_owner_->sm_count();
@@ -141,8 +144,8 @@ absl::StatusOr<void*> CudaDevice::PinnedScratch(size_t bytes) {
 
 namespace rill {
 
-absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int index, int sm_budget) {
-  return cuda::CudaDevice::Open(index, sm_budget);
+absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int index, int sm_budget, size_t shared_budget) {
+  return cuda::CudaDevice::Open(index, sm_budget, shared_budget);
 }
 
 }  // namespace rill

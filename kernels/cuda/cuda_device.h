@@ -21,7 +21,7 @@ class StreamOwner;
 
 class CudaDevice final : public Device {
  public:
-  static absl::StatusOr<std::unique_ptr<Device>> Open(int index, int sm_budget);
+  static absl::StatusOr<std::unique_ptr<Device>> Open(int index, int sm_budget, size_t shared_budget);
   ~CudaDevice() override;
 
   const DeviceInfo& info() const override { return info_; }
@@ -61,7 +61,7 @@ class CudaDevice final : public Device {
 
  private:
   CudaDevice() = default;
-  absl::Status Setup(int index, int sm_budget);
+  absl::Status Setup(int index, int sm_budget, size_t shared_budget);
 
   DeviceInfo info_;
   int index_ = 0;

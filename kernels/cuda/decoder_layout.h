@@ -115,7 +115,7 @@ struct StepParams {
   StepScratch scratch;
   unsigned* barrier;         // arrivals so far, never reset
   unsigned barrier_base;     // its value when this step begins
-  int stages;                // of the attention tile in shared memory
+  int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many a warp has, and where in shared memory they begin

@@ -9,8 +9,10 @@ namespace rill::cuda {
 
 __device__ __forceinline__ MlaTask TaskOf(Step s) {
   const StepMla& m = s.l().mla;
-  return {static_cast<int>(m.shape.n_heads), static_cast<int>(m.shape.nope), static_cast<int>(m.shape.rope),
-          static_cast<int>(m.shape.value), static_cast<int>(m.shape.latent), m.scale, m.kv_b, m.cache};
+  MlaTask a = {static_cast<int>(m.shape.n_heads), static_cast<int>(m.shape.nope), static_cast<int>(m.shape.rope),
+               static_cast<int>(m.shape.value), static_cast<int>(m.shape.latent), m.scale, m.kv_b, m.cache, false};
+  a.tiles = s.p().stages > 0 && HasTileShape(a);
+  return a;
 }
 
 // ---- absorb: a unit is kAbsorbColumns columns of a head's q~; behind the last unit comes the new row of the cache -----------------------
@@ -46,7 +48,7 @@ struct AttendUnits {
 
   __device__ __forceinline__ explicit AttendUnits(Step s) {
     const MlaTask a = TaskOf(s);
-    sharers = FitsTile(a) ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
+    sharers = a.tiles ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
     int blocks = min(GridSize(), kMaxSlots);
     if (sharers > 1) blocks = max(1, blocks / sharers);
     slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);

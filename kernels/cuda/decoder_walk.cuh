@@ -171,7 +171,7 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
 template <typename Barrier>
 __device__ __noinline__ void MlaAttendPhase(Step s) {
   Barrier::Arrive(s);
-  if (!FitsTile(TaskOf(s))) {
+  if (!TaskOf(s).tiles) {
     Barrier::Wait(s);
     MlaAttendPlain(s);
     return;
@@ -429,9 +429,8 @@ inline int LeastUnits(const DecoderSpec& spec) {
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
-  const int wanted_slots = F == WeightFormat::kQ4 ? 2 : 0;
-  p->slots = wanted_slots;
-  while (p->slots > 1 && first + staged + least + p->slots * kSlotsBytes > limit) --p->slots;
+  p->slots = F == WeightFormat::kQ4 ? 2 : 0;  // without any, weights are read where they are needed
+  while (p->slots > 0 && first + staged + least + p->slots * kSlotsBytes > limit) --p->slots;
   const size_t slots = static_cast<size_t>(p->slots) * kSlotsBytes;
   if (first + staged + least + slots > limit) {
     return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", first + staged + least + slots, " bytes of shared memory, the device has ", limit));
@@ -444,12 +443,13 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->slots_at -= 128;
   }
   *bytes = p->slots_at + slots;
-  p->stages = CountStages(limit - first), p->expand_room = ExpandRoom(limit - first);
+  p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
+  p->expand_room = ExpandRoom(limit - first);
   for (const LayerWeights& w : spec.layers) {
     if (w.is_kda) continue;
     const MlaShape& shape = w.mla.shape;
     *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
-    if (shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
+    if (p->stages > 0 && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
   }
   return absl::OkStatus();
 }

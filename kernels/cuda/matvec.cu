@@ -81,7 +81,7 @@ absl::Status Launch(CudaDevice& d, const MatvecArgs& args) {
   const auto bytes = [&](int64_t units) { return AlignUp(kStagedAt + staged + units * kUnitBytes, 128) + static_cast<size_t>(p.slots) * kSlotsBytes; };
   const int64_t least = int64_t{parts} * (2 + p.count);
   p.slots = F == WeightFormat::kQ4 ? 2 : 0;
-  if (p.slots > 0 && bytes(least) > d.max_shared_bytes()) p.slots = 1;
+  while (p.slots > 0 && bytes(least) > d.max_shared_bytes()) --p.slots;
   const int64_t room = (static_cast<int64_t>(d.max_shared_bytes()) - static_cast<int64_t>(bytes(0)) - 128) / kUnitBytes;
   const int64_t units = std::max(least, std::min({tiles * parts, room, int64_t{kMostUnits}}));
   p.window = static_cast<int>(units / parts - 1 - p.count) * kTileRows;

@@ -85,10 +85,12 @@ __global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float*
 }
 
 template <typename Args>
-MlaTask MakeTask(const Args& args) {
+MlaTask MakeTask(CudaDevice& d, const Args& args) {
   const MlaShape& s = args.shape;
-  return {static_cast<int>(s.n_heads), static_cast<int>(s.nope),   static_cast<int>(s.rope), static_cast<int>(s.value),
-          static_cast<int>(s.latent),  args.scale, args.kv_b, args.cache};
+  MlaTask a = {static_cast<int>(s.n_heads), static_cast<int>(s.nope), static_cast<int>(s.rope), static_cast<int>(s.value),
+               static_cast<int>(s.latent), args.scale, args.kv_b, args.cache, false};
+  a.tiles = HasTileShape(a) && TileSharedBytes(kFewestStages) <= d.max_shared_bytes();
+  return a;
 }
 
 // Queries [0, T) whose first sees `length` rows; partials for n_slots each. F is kv_b's format.
@@ -98,7 +100,7 @@ absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, i
   const unsigned H = a.H, n = static_cast<unsigned>(T);
   AbsorbKernel<F><<<dim3(AbsorbParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
   const Attend attend = {a, q, absorbed, partials, length, CountStages(d.max_shared_bytes())};
-  if (FitsTile(a)) {
+  if (a.tiles) {
     const size_t bytes = TileSharedBytes(attend.stages);
     RILL_RETURN_IF_ERROR(AllowShared(d, AttendTilesKernel, bytes, what));
     AttendTilesKernel<<<dim3(n_slots, Blocks(a.H, kTileHeads), n), kThreads, bytes, d.stream()>>>(attend);
@@ -137,7 +139,7 @@ absl::Status MlaAppend(Device& device, const MlaAppendArgs& args) {
 absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
-  const MlaTask a = MakeTask(args);
+  const MlaTask a = MakeTask(d, args);
   const int most = std::min(d.sm_count(), kMaxSlots);
   const int n_slots = static_cast<int>(std::min<int64_t>(most, CeilDiv(args.length, kMlaTile)));
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * a.H * a.R, 256);
@@ -151,7 +153,7 @@ absl::Status MlaDecode(Device& device, const MlaDecodeArgs& args) {
 absl::Status MlaPrefill(Device& device, const MlaPrefillArgs& args) {
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
-  const MlaTask a = MakeTask(args);
+  const MlaTask a = MakeTask(d, args);
   const int64_t T = args.q.dim[0], most = std::min<int64_t>(T, d.sm_count());
   const uint64_t absorbed_bytes = AlignUp(sizeof(float) * most * a.H * a.R, 256);
   RILL_ASSIGN_OR_RETURN(void* scratch, d.Scratch(absorbed_bytes + sizeof(float) * most * a.H * PartialFloats(a.R)));

@@ -17,6 +17,7 @@ struct MlaTask {
   float scale;
   MatrixView kv_b;
   MlaCacheView cache;
+  bool tiles;  // attention runs on the matrix units: the shape is theirs and shared memory has room
 };
 
 // Tiles [begin, end) of slot `slot` of `n_slots`. A cache has fewer than 2^31 rows.
@@ -48,7 +49,7 @@ __device__ inline float CacheValue(const MlaTask& a, const char* row, int i) {
 // The shape of the matrix units' tiles (mla_tile.cuh): the 48B model's, with a bf16 cache.
 inline constexpr int kTileLatent = 512;
 inline constexpr int kTileRow = 576;
-__host__ __device__ inline bool FitsTile(const MlaTask& a) {
+__host__ __device__ inline bool HasTileShape(const MlaTask& a) {
   return a.cache.dtype == DType::kBf16 && a.R == kTileLatent && a.P == kTileRow - kTileLatent;
 }
 
@@ -132,10 +133,10 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kAbsorbParts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
-    if (FitsTile(a)) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
+    if (a.tiles) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
     else absorbed[h * a.R + c] = sum;
   }
-  if (FitsTile(a) && column == 0 && ThreadId() >= kAbsorbColumns && ThreadId() < kAbsorbColumns + a.P) {
+  if (a.tiles && column == 0 && ThreadId() >= kAbsorbColumns && ThreadId() < kAbsorbColumns + a.P) {
     const int p = ThreadId() - kAbsorbColumns;
     reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + p] = ToBf16(LoadShared(q + a.N + p));
   }

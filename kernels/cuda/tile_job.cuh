@@ -60,7 +60,7 @@ struct JobMemory {
   uint32_t sums_at;   // shared-memory address of [units][16] floats
   uint32_t slots_at;  // of [slots][warps] slots
   uint32_t zeros_at;  // of kZeroBytes zeros
-  int slots;          // 1 or 2
+  int slots;          // 0, 1 or 2
 };
 
 constexpr int TilesOf(int rows) { return (rows + kTileRows - 1) / kTileRows; }
@@ -261,7 +261,9 @@ __device__ __noinline__ float2 TakeRows(uint32_t job_at, int unit) {
 
 // True when the job's weights go by way of the slots.
 template <WeightFormat F>
-__device__ __forceinline__ bool UsesSlots(const Job& job) { return F == WeightFormat::kQ4 && job.groups % kBlockGroups == 0; }
+__device__ __forceinline__ bool UsesSlots(const Job& job, const JobMemory& memory) {
+  return F == WeightFormat::kQ4 && memory.slots > 0 && job.groups % kBlockGroups == 0;
+}
 
 __device__ __forceinline__ uint32_t SlotAt(const JobMemory& memory, int i) {
   return memory.slots_at + ((i & (memory.slots - 1)) * kJobWarps + ThreadId() / kWarp) * kSlotBytes;
@@ -271,7 +273,7 @@ __device__ __forceinline__ uint32_t SlotAt(const JobMemory& memory, int i) {
 template <WeightFormat F>
 __device__ __noinline__ void StartJob(uint32_t job_at, JobMemory memory) {
   const Job& job = SharedAt<const Job>(job_at);
-  if (!UsesSlots<F>(job)) return;
+  if (!UsesSlots<F>(job, memory)) return;
 #pragma unroll 1
   for (int i = 0; i < memory.slots; ++i) {
     const int u = ThreadId() / kWarp + i * kJobWarps;
@@ -285,7 +287,7 @@ template <WeightFormat F>
 __device__ __noinline__ void RunJob(uint32_t job_at, JobMemory memory) {
   const Job& job = SharedAt<const Job>(job_at);
   const int lane = ThreadId() % kWarp, n_units = job.n_units;
-  const bool slots = UsesSlots<F>(job);
+  const bool slots = UsesSlots<F>(job, memory);
   int i = 0;
 #pragma unroll 1
   for (int u = ThreadId() / kWarp; u < n_units; u += kJobWarps, ++i) {

@@ -3,7 +3,7 @@
 
 namespace rill {
 
-absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int, int) {
+absl::StatusOr<std::unique_ptr<Device>> OpenCudaDevice(int, int, size_t) {
   return absl::NotFoundError("device cuda: this Rill was built without CUDA");
 }
 

@@ -3,6 +3,7 @@
 
 #include <deque>
 
+#include "kernels/cuda/open_cuda.h"
 #include "kernels/ops/add.h"
 #include "kernels/ops/embed.h"
 #include "kernels/ops/experts.h"
@@ -304,6 +305,17 @@ TEST_P(FusedDecoderTest, AgreesOnFewMultiprocessorsInSeveralPasses) {
     shape.vocab = 30'001;
     Compare(**few, shape, 5, 2e-3);
   }
+}
+
+// 99 KB a block, as many GPUs have: no room for weights on their way, nor for the attention's tiles.
+TEST_P(FusedDecoderTest, AgreesWithLittleSharedMemory) {
+  RILL_NEEDS_OP(make_fused_decoder);
+  if (GetParam() != "cuda") GTEST_SKIP() << "shared memory is the GPU's";
+  auto little = OpenCudaDevice(0, 0, 99 << 10);
+  ASSERT_TRUE(little.ok()) << little.status();
+  Compare(**little, Small(WeightFormat::kQ4), 5, 2e-3);
+  const Shape tiles = {64, 96, 2, 128, 128, 4, 2, 128, 64, 128, 512, 8, 4, 1, 1, 64, 64, 96, WeightFormat::kQ4, DType::kBf16, "KM", "ED", 0};
+  Compare(**little, tiles, 70, 2e-2);
 }
 
 TEST_P(FusedDecoderTest, WithoutSharedExpertsAndWithManyMlaHeads) {
