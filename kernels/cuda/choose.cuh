@@ -28,6 +28,13 @@ __device__ inline float WarpMax(float x) {
   return x;
 }
 
+// The largest key of the warp, the lowest id among equals, in every lane.
+__device__ inline void WarpBest(uint32_t& key, int& id) {
+  const uint32_t max = __reduce_max_sync(0xffffffffu, key);
+  id = static_cast<int>(__reduce_min_sync(0xffffffffu, key == max ? static_cast<uint32_t>(id) : 0x7fffffffu));
+  key = max;
+}
+
 // logits -> s, in place.
 __device__ inline void Activate(const Choice& choice, float* s) {
   const int lane = ThreadId() % kWarp;
@@ -94,13 +101,12 @@ __device__ inline void Choose(const Choice& choice, const float* bias, float* s,
     for (int e = lane; e < E; e += kWarp) {
       if (key[e] > best) best = key[e], where = e;
     }
-    const uint32_t max = __reduce_max_sync(0xffffffffu, best);
-    const int id = static_cast<int>(__reduce_min_sync(0xffffffffu, best == max ? static_cast<uint32_t>(where) : 0x7fffffffu));
+    WarpBest(best, where);
     if (lane == 0) {
-      ids[j] = id;
-      key[id] = 0;
+      ids[j] = where;
+      key[where] = 0;
     }
-    sum += s[id];
+    sum += s[where];
     __syncwarp();
   }
   for (int j = lane; j < choice.top_k; j += kWarp) {

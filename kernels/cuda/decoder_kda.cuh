@@ -220,14 +220,15 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
     const int i = kStepThreads - 1 - ThreadId();
     const float value = LoadShared(projected + (i < rank ? at[3] + i : at[4] + min(i - rank, rank - 1)));
     if (i < 2 * rank) f.f[i] = value;
-    if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
   } else {
 #pragma unroll 1
     for (int i = ThreadId(); i < 2 * padded; i += kStepThreads) {
       const int j = i < padded ? i : i - padded;
       f.f[i] = j < rank ? LoadShared(projected + at[i < padded ? 3 : 4] + j) : 0.0f;
     }
-    if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
+  }
+  if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
+  if constexpr (!Sizes::kUsual) {
 #pragma unroll 1
     for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
       ConvItem<kRows> item;

@@ -292,15 +292,13 @@ __device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
 #endif
 }
 
-__device__ __forceinline__ void PrefetchShare(const Ahead& a) {
-  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
-  if (first < a.bytes) PrefetchPiece(a.data + first, static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first)));
-}
-
 // Ahead of their phase, while this block waits at the barrier. A warp asks for its share of each piece, a lane a piece.
 __device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
   const int lane = ThreadId() % kWarp;
-  if (lane < kMaxAhead) PrefetchShare(ahead[lane]);
+  if (lane >= kMaxAhead) return;
+  const Ahead& a = ahead[lane];
+  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
+  if (first < a.bytes) PrefetchPiece(a.data + first, static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first)));
 }
 
 }  // namespace rill::cuda

@@ -141,17 +141,6 @@ __device__ __noinline__ void KdaPhase(Step s) {
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void KdaOutputPhase(Step s) {
-  using Rows = OutputRows<F, Answer::kMixer>;
-  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
-  Rows rows(s);
-  rows.Ask(s);
-  StageHeads<F>(s);
-  BuildAhead<GluRows<F>>(s);
-  RunPasses<F>(s, rows);
-}
-
-template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaAbsorbPhase(Step s) {
   Barrier::Arrive(s);
 #pragma unroll 1
@@ -204,14 +193,18 @@ __device__ __noinline__ void MlaExpandPhase(Step s) {
     if (i + GridSize() >= units) return;
   }
 }
-template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void MlaOutputPhase(Step s) {
+template <WeightFormat F, bool kKda, typename Barrier>
+__device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
   Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
   Rows rows(s);
   rows.Ask(s);
-  StageValues<F>(s);
-  __syncthreads();
+  if constexpr (kKda) {
+    StageHeads<F>(s);
+  } else {
+    StageValues<F>(s);
+    __syncthreads();
+  }
   BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, rows);
 }
@@ -222,12 +215,12 @@ __device__ __forceinline__ void Mix() {
     MlaAbsorbPhase<F, Barrier>(CurrentStep());
     MlaAttendPhase<Barrier>(CurrentStep());
     MlaExpandPhase<F, Barrier>(CurrentStep());
-    MlaOutputPhase<F, Barrier>(CurrentStep());
+    OutputPhase<F, false, Barrier>(CurrentStep());
     return;
   }
   if (IsUsual(CurrentStep().l().kda)) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
   else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
-  KdaOutputPhase<F, Barrier>(CurrentStep());
+  OutputPhase<F, true, Barrier>(CurrentStep());
 }
 
 // ---- logits ----------------------------------------------------------------------------------------------------------

@@ -65,12 +65,6 @@ __device__ float BlockMax(float x, float* scratch) {
   return x;
 }
 
-// The largest key of the warp, the lowest id among equals, in every lane.
-__device__ void WarpBest(uint32_t& key, int& id) {
-  const uint32_t max = __reduce_max_sync(0xffffffffu, key);
-  id = static_cast<int>(__reduce_min_sync(0xffffffffu, key == max ? static_cast<uint32_t>(id) : 0x7fffffffu));
-  key = max;
-}
 // The largest key of the block, the lowest id among equals, in every thread.
 __device__ void BlockBest(uint32_t& key, int& id, uint32_t* keys, int* ids) {
   WarpBest(key, id);

@@ -66,7 +66,7 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) {
     cuda::BuildFirst<cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, 0);
-    cuda::KdaOutputPhase<kFormat, GridBarrier>(s);
+    cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   }
   if (part == Part::kMoe) {
     cuda::BuildFirst<cuda::GluRows<kFormat>>(s, 0);
