@@ -56,7 +56,7 @@ class CudaDecoder final : public FusedDecoder {
     params_.position = position;
     void* args[] = {&params_};
     RILL_RETURN_IF_ERROR(device_.Take(
-        cudaLaunchCooperativeKernel(kernel_, dim3(grid_), dim3(kStepThreads), args,
+        cudaLaunchCooperativeKernel(kernel_, dim3(grid_), dim3(kBlockThreads), args,
                                     shared_bytes_, device_.stream()),
         "fused decode step"));
     params_.barrier_base += static_cast<unsigned>(n_barriers_) * grid_;
@@ -96,7 +96,7 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, kBarrierBytes));
   std::vector<StepLayer> layers;
-  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kStepWarps, params->max_units));
+  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kFeederWarps, params->max_units));
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());

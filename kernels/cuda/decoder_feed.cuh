@@ -10,7 +10,7 @@ namespace rill::cuda {
 // Gate and up of the shared experts or of a dense block: out = silu(gate x) * (up x), x the staged hidden vector.
 template <WeightFormat F>
 struct GluRows {
-  static constexpr int kJob = kGluJob;
+  static constexpr bool kDeep = false;
   Share share;
   int window;
   float* out;
@@ -29,57 +29,70 @@ struct GluRows {
 #pragma unroll 1
     for (int r = ThreadId(); r < n; r += kStepThreads) {
       const int tile = r / kTileRows * 2, row = r % kTileRows;
-      out[first + r] = Silu(RowSum(job, s.shared().job_memory, tile, row)) * RowSum(job, s.shared().job_memory, tile + 1, row);
+      out[first + r] = Silu(RowSum(job, s.queue().memory, tile, row)) * RowSum(job, s.queue().memory, tile + 1, row);
     }
   }
 };
 
-// The usual choice (up to 256 experts, no groups, sigmoid) by the whole block: an expert's place is the number of keys not below its
-// own, counted by two threads. Equal keys leave a place empty, and then the choice is made again, slowly.
+// The usual choice (up to 256 experts, no groups, sigmoid): each warp brings sixteen experts. Who is below the largest keys of top_k warps is not
+// chosen; the first warp ranks the few candidates that are left. Should there be too many of them, the choice is made again, slowly.
 struct QuickChoice {
-  static constexpr int kMost = kStepThreads / 2;
+  static constexpr int kMost = kStepThreads / 2, kCandidates = kWarp;
+  struct Candidate {
+    uint32_t key;
+    int id;
+    float score;
+  };
   float bias;
 
   __device__ static bool Covers(const StepMoe& m) {
     return m.router.rows <= kMost && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid;
   }
+  __device__ __forceinline__ static Candidate* Candidates(Step s) { return reinterpret_cast<Candidate*>(s.shared().partial); }
   __device__ __forceinline__ void Load(const StepMoe& m) {
     const int e = ThreadId() / 2;
     bias = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
   }
-  // Ends behind a barrier of the block. False when a place is empty.
+  // Ends behind a barrier of the workers. False when there are too many candidates.
   __device__ __forceinline__ bool Choose(Step s) const {
     const StepMoe& m = s.l().moe;
-    const int e = ThreadId() / 2, half = ThreadId() % 2;
-    uint32_t* keys = reinterpret_cast<uint32_t*>(s.shared().partial);
+    const int e = ThreadId() / 2, lane = ThreadId() % kWarp, top_k = m.top_k;
+    uint32_t* largest = reinterpret_cast<uint32_t*>(s.shared().scratch);
     const float score = e < m.router.rows ? Sigmoid(LoadShared(s.p().scratch.logits + e)) : 0.0f;
-    const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0;
-    if (half == 0) keys[e] = key;
-    if (ThreadId() < m.top_k) s.shared().ids[ThreadId()] = -1;
-    __syncthreads();
-    int place = -1;
-    const uint32_t at = SharedAddress(keys) + half * 16;
-#pragma unroll 4
-    for (int j = 0; j < kMost / 8; ++j) {
-      const uint4 other = SharedAt<const uint4>(at + j * 32);
-      place += (other.x >= key) + (other.y >= key) + (other.z >= key) + (other.w >= key);
-    }
-    place += 1 + __shfl_xor_sync(0xffffffffu, place, 1);
-    if (half == 0 && place < m.top_k) {
-      s.shared().ids[place] = e;
-      s.shared().weights[place] = score;
-    }
-    __syncthreads();
-    const int lane = ThreadId() % kWarp;
-    return __all_sync(0xffffffffu, lane >= m.top_k || s.shared().ids[lane] >= 0);
+    const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0, most = __reduce_max_sync(0xffffffffu, key);
+    if (lane == 0) largest[ThreadId() / kWarp] = most;
+    if (ThreadId() == 0) s.shared().candidates = 0;
+    SyncWorkers();
+    int above = 0;
+#pragma unroll
+    for (int i = 0; i < kStepWarps; ++i) above += largest[i] > key;
+    const bool mine = e < m.router.rows && ThreadId() % 2 == 0 && above < top_k;
+    const unsigned all = __ballot_sync(0xffffffffu, mine);
+    int at = 0;
+    if (lane == 0 && all != 0) at = atomicAdd(&s.shared().candidates, __popc(all));
+    at = __shfl_sync(0xffffffffu, at, 0) + __popc(all & ((1u << lane) - 1));
+    if (mine && at < kCandidates) Candidates(s)[at] = {key, e, score};
+    SyncWorkers();
+    return s.shared().candidates <= kCandidates;
   }
-  // From scores to weights: the first warp, which alone reads them until the next barrier of the block.
-  __device__ __forceinline__ static void Weigh(Step s) {
+  // The first warp, which alone reads ids and weights until the next barrier: a candidate's place is the number of those in front of it.
+  __device__ __forceinline__ static void Settle(Step s) {
     const StepMoe& m = s.l().moe;
-    const int lane = ThreadId() % kWarp;
+    const int lane = ThreadId() % kWarp, n = s.shared().candidates;
+    const Candidate* all = Candidates(s);
+    const Candidate mine = all[min(lane, n - 1)];
+    int place = 0;
+#pragma unroll 4
+    for (int i = 0; i < n; ++i) {
+      const Candidate other = all[i];
+      place += other.key > mine.key || (other.key == mine.key && other.id < mine.id);
+    }
+    if (lane < n && place < m.top_k) s.shared().ids[place] = mine.id, s.shared().weights[place] = mine.score;
+    __syncwarp();
     float score = lane < m.top_k ? s.shared().weights[lane] : 0.0f;
     const float sum = LaneSum(score);
     if (m.renormalize && m.top_k > 1) score = __fdividef(score, sum + 1e-20f);
+    __syncwarp();
     if (lane < m.top_k) s.shared().weights[lane] = score * m.scaling;
   }
 };
@@ -90,7 +103,7 @@ __device__ __forceinline__ void KeepRecords(Step s) {
   if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
 }
 
-// The warp that chose.
+// The warp that chose; the feeders learn of it.
 __device__ __forceinline__ void FindRecords(Step s) {
   const StepMoe& m = s.l().moe;
   __syncwarp();
@@ -99,6 +112,7 @@ __device__ __forceinline__ void FindRecords(Step s) {
     s.shared().chosen[ThreadId()] = e < kMostRecords ? s.shared().record[e] : m.experts.record[e];
   }
   __syncwarp();
+  if (ThreadId() == 0) ArriveAt(SharedAddress(&s.shared().has_chosen));
 }
 
 // Any number of experts and groups.
@@ -107,7 +121,7 @@ inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
   const int E = static_cast<int>(m.router.rows);
   float* scores = reinterpret_cast<float*>(memory);
   for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = LoadShared(s.p().scratch.logits + e);
-  __syncthreads();
+  SyncWorkers();
   if (ThreadId() < kWarp) {
     const Choice choice = {m.activation, m.top_k, m.n_groups, m.topk_groups, E, m.renormalize, m.scaling};
     Choose(choice, m.router_bias, scores, s.shared().ids, s.shared().weights, scores + E);
@@ -119,7 +133,7 @@ __device__ __forceinline__ void ChooseExperts(Step s, const QuickChoice& quick, 
   if (!QuickChoice::Covers(s.l().moe) || !quick.Choose(s)) {
     ChooseSlowly(s, memory);
   } else if (ThreadId() < kWarp) {
-    QuickChoice::Weigh(s);
+    QuickChoice::Settle(s);
   }
 }
 
@@ -142,7 +156,7 @@ __device__ __forceinline__ MatrixView ChosenMatrix(Step s, int j, ExpertPart par
 // phase also brings into integer form.
 template <WeightFormat F>
 struct ExpertRows {
-  static constexpr int kJob = kExpertsJob;
+  static constexpr bool kDeep = true;
   int width, each, window;  // tasks an expert, tasks a pass
   Share share;
 
@@ -168,7 +182,7 @@ struct ExpertRows {
     for (int t = ThreadId() / kWarp; t < n; t += kStepWarps) {  // a warp a task
       const int task = first + t, j = task / each, lane = ThreadId() % kWarp, row = (task - j * each) * kGroup + lane;
       const int tile = kTaskTiles * t + lane / kTileRows;
-      const float y = row < width ? Silu(RowSum(job, s.shared().job_memory, tile, lane % kTileRows)) * RowSum(job, s.shared().job_memory, tile + 2, lane % kTileRows) : 0.0f;
+      const float y = row < width ? Silu(RowSum(job, s.queue().memory, tile, lane % kTileRows)) * RowSum(job, s.queue().memory, tile + 2, lane % kTileRows) : 0.0f;
       if (groups) QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.activated_groups) + task * kStagedGroupBytes, y);
       else if (row < width) s.p().scratch.activated[j * width + row] = y;
     }
@@ -178,10 +192,13 @@ struct ExpertRows {
 // True when the shared experts are as wide as the others: one more answer of the same job. Else they get a job of their own.
 __device__ __forceinline__ bool SharedIsOneOf(Step s) { return s.l().glu.width == s.l().moe.experts.width; }
 
+// True when shared experts have a down projection of their own.
+__device__ __forceinline__ bool SharedApart(Step s) { return s.l().glu.width > 0 && !SharedIsOneOf(s); }
+
 // x += sum_j weight_j Down_j a_j + the shared experts' answer, for this block's rows.
 template <WeightFormat F>
 struct DownRows {
-  static constexpr int kJob = kDownJob;
+  static constexpr bool kDeep = false;
   int width, experts, window;
   Share share;
   float before;  // of the first pass's first rows, asked for ahead
@@ -212,7 +229,7 @@ struct DownRows {
       float* x = s.p().scratch.x + first + min(r, n - 1);
       const float old = first == share.begin && base == 0 ? before : LoadShared(x);
       const bool mine = r < n && j < experts;
-      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.shared().job_memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
+      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.queue().memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
       if (j == 0 && r < n) *x = old + sum;
     }
   }
@@ -229,7 +246,7 @@ struct DownRows {
       char* to = s.memory() + m.top_k * FormBytes<F>(width) + ThreadId() / kWarp * kStagedGroupBytes;
       if (ThreadId() < width) QuantizeGroup(to, low);
       if (ThreadId() + kStepThreads < width) QuantizeGroup(to + kStepWarps * kStagedGroupBytes, high);
-      __syncthreads();
+      SyncWorkers();
       return;
     }
     StageSlowly(s);
@@ -246,7 +263,7 @@ struct DownRows {
       for (int j = 0; j < m.top_k; ++j) StageFloats<F>(s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width);
     }
     if (SharedIsOneOf(s)) StageFloats<F>(s.memory_at() + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width);
-    __syncthreads();
+    SyncWorkers();
   }
 };
 

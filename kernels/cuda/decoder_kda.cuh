@@ -237,13 +237,13 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
     }
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
-  __syncthreads();
+  SyncWorkers();
   if constexpr (Sizes::kUsual) GateHead(loads.rows, f, g, x);
   else GateHeadPlain(k, h, slice, f, g, x);
   if (ThreadId() / kWarp == kStepWarps - 1) DotHead(K, x);
-  __syncthreads();
+  SyncWorkers();
   ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
-  __syncthreads();
+  SyncWorkers();
   const float out = KdaToken(loads.tile, x.token, k.scale);
   loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
   if (ThreadId() < kStepSlice) {  // one warp, one group
@@ -257,7 +257,7 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
     if (ThreadId() == 0) s.p().scratch.squares[h * (K / kStepSlice) + slice] = squares;
   }
   if (k.ring_k != nullptr) RecordToken(s, h, slice, x);
-  __syncthreads();
+  SyncWorkers();
 }
 
 template <int kRows>
@@ -322,18 +322,18 @@ __device__ __forceinline__ Staged StageHeads(Step s) {
   HeadRoots(s, inverse);
   if constexpr (IsQuantized(F)) {
     CopyGroups(y.q, reinterpret_cast<const char*>(s.p().scratch.mixed_groups), k.C / kGroup);
-    __syncthreads();
+    SyncWorkers();
 #pragma unroll 1
     for (int group = ThreadId(); group < k.C / kGroup; group += kStepThreads) {
       reinterpret_cast<float*>(y.q + group * kStagedGroupBytes)[16] *= inverse[group * kGroup / k.K];
     }
   } else {
-    __syncthreads();
+    SyncWorkers();
     for (int i = ThreadId(); i < (k.C + kGroup - 1) / kGroup * kGroup; i += kStepThreads) {
       y.f[i] = i < k.C ? LoadShared(s.p().scratch.mixed + i) * inverse[i / k.K] : 0.0f;
     }
   }
-  __syncthreads();
+  SyncWorkers();
   return y;
 }
 

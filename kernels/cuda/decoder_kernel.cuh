@@ -7,10 +7,9 @@
 namespace rill::cuda {
 
 template <WeightFormat F, typename Barrier>
-__global__ void __launch_bounds__(kStepThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
+__global__ void __launch_bounds__(kBlockThreads, 1) StepKernel(const __grid_constant__ StepParams params) {
   BeginStep(params);
-  BuildFirst<InputRows<F>>(Step{0}, 0);
-  __syncthreads();
+  if (IsFeeder()) return FeedStep<F>();
 #pragma unroll 1
   do {
     InputPhase<F, Barrier>(CurrentStep());

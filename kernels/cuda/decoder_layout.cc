@@ -218,7 +218,14 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
     if (m.scales != nullptr) AddAhead(ahead[(*n)++], m.scales, ScalesBytes(m.format, m.rows, m.cols), warps);
   };
   int n = 0;
-  for (const MatrixView* m : {&l.o, &l.mla.kv_b, &l.glu.gate, &l.glu.up, &l.moe.router}) ask(l.ahead, &n, *m);
+  // Behind attention, which has all of the slots' memory, the output projection and the next matrices come from there as well.
+  if (w.is_kda) {
+    for (const MatrixView* m : {&l.kda.f_b, &l.kda.g_b}) ask(l.ahead, &n, *m);
+    AddAhead(l.ahead[n++], l.kda.state, sizeof(float) * l.kda.C * l.kda.K, warps);
+  } else {
+    for (const MatrixView* m : {&l.mla.kv_b, &l.o, &l.glu.gate, &l.glu.up}) ask(l.ahead, &n, *m);
+  }
+  ask(l.ahead, &n, l.moe.router);
   return l;
 }
 

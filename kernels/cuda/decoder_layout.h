@@ -11,7 +11,7 @@
 
 namespace rill::cuda {
 
-inline constexpr int kStepThreads = 512;     // 128 registers a thread, one block a multiprocessor
+inline constexpr int kStepThreads = 512;     // workers of a block, one block a multiprocessor
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
 inline constexpr int kStepWarps = kStepThreads / 32;
 inline constexpr int kMaxInputs = 6;
@@ -86,7 +86,7 @@ struct alignas(16) StepLayer {
   MatrixView o;
   StepKda kda;
   StepMla mla;
-  Ahead ahead[kMaxAhead];   // output projection, kv_b, shared experts or dense block, router; empty behind the last
+  Ahead ahead[kMaxAhead];   // what the workers read by themselves: gates and state or kv_b, router; empty behind the last
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
 };
@@ -118,7 +118,7 @@ struct StepParams {
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
-  int slots, slots_at;       // weights on their way: how many a warp has, and where in shared memory they begin
+  int slots, slots_at;       // weights on their way: how many units, and where in shared memory they begin
   int max_units, sums_at;    // units a job may have, and where its sums lie
   int head_window;           // rows a pass takes
   uint64_t per_block;        // 2^40 / blocks of the grid, rounded up: n / blocks is n * per_block >> 40
@@ -139,7 +139,7 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// `warps` share the asking ahead; a job may have `max_units`.
+// `warps` of the grid share the asking ahead; a job may have `max_units`.
 StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int warps, int max_units);
 // Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
 int PassRows(int max_units, int matrices, int64_t cols, int ragged);

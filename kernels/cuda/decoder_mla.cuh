@@ -86,7 +86,7 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
     const TileRange range = SlotTiles(length, slot, units.slots);
     AttendPlain(a, s.p().scratch.absorbed + h * a.R, s.p().scratch.projected + h * (a.N + a.P) + a.N, range.begin * kMlaTile,
                 min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
-    __syncthreads();
+    SyncWorkers();
   }
 }
 

@@ -4,26 +4,25 @@
 #pragma once
 
 #include "kernels/cuda/decoder_layout.h"
-#include "kernels/cuda/tile_job.cuh"
+#include "kernels/cuda/job_queue.cuh"
 
 namespace rill::cuda {
 
 inline constexpr int kMostRecords = 256;  // experts whose addresses are kept in shared memory
-static_assert(kStepThreads == kJobThreads);
-
-// Where the phases' jobs lie. One is built while the one before it runs, so neighbours differ: inputs, output, shared or dense gate and up,
-// experts, down, and the next layer's inputs or the head. A further pass takes the spare one in turn with its phase's own.
-inline constexpr int kInputsJob = 0, kOutputJob = 1, kGluJob = 0, kExpertsJob = 1, kDownJob = 2, kSharedDownJob = 1, kSpareJob = 3, kStepJobs = 4;
+static_assert(kStepThreads == kWorkers);
+inline constexpr int kLayersKept = 4;     // a power of two: the workers' layer, the one before it, and two that the feeders have come to
 
 // Shared memory that lives through the whole step; the rest of the block's shared memory belongs to the phase.
 struct StepShared {
   StepParams params;
-  StepLayer layer[2];             // this layer and the next
-  Job job[kStepJobs];
-  JobMemory job_memory;
+  StepLayer layer[kLayersKept];
+  JobQueue queue;
+  uint64_t has_chosen;            // signal: the layer's experts are known
+  uint64_t has_mixed;             // signal: attention needs the slots' memory no more
   unsigned barrier_target;        // the first thread's: arrivals that the next wait waits for
   int index;                      // of the layer
   float scratch[kMaxWarps];
+  int candidates;                 // for the choice of experts
   int ids[kMaxTopK];
   float weights[kMaxTopK];
   const void* record[kMostRecords];  // of this layer's experts
@@ -41,11 +40,10 @@ struct Step {
 
   __device__ __forceinline__ StepShared& shared() const { return *reinterpret_cast<StepShared*>(block_memory); }
   __device__ __forceinline__ const StepParams& p() const { return shared().params; }
-  __device__ __forceinline__ const StepLayer& l() const { return shared().layer[index % 2]; }
+  __device__ __forceinline__ const StepLayer& l() const { return shared().layer[index % kLayersKept]; }
+  __device__ __forceinline__ JobQueue& queue() const { return shared().queue; }
   __device__ __forceinline__ char* memory() const { return block_memory + kPhaseAt; }  // of the phase
   __device__ __forceinline__ uint32_t memory_at() const { return SharedAddress(block_memory) + static_cast<uint32_t>(kPhaseAt); }
-  __device__ __forceinline__ Step next() const { return {index + 1}; }
-  __device__ __forceinline__ bool last() const { return index + 1 == p().n_layers; }
 
   // This warp's place among all warps of the grid, from the last warp of a block down: what few rows there are goes to warps
   // that have the least to do.
@@ -93,57 +91,44 @@ __device__ __forceinline__ uint32_t HiddenForm(Step s) { return s.memory_at() + 
 
 // ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
 
-// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kJob, where its first pass is
-// built; Build(s, job, first, n) makes the job of rows [first, first + n), by one warp; Done(s, job, first, n) uses its sums.
+// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kDeep, see FeedJob(); Build(s, job, first, n) makes the
+// job of rows [first, first + n), by one feeder; Done(s, job, first, n) uses its sums.
 
-template <typename Rows>
-__device__ __forceinline__ void BuildPass(Step s, const Rows& rows, int job, int first) {
-  Rows::Build(s, s.shared().job[job], first, max(0, min(rows.window, rows.share.end - first)));
-}
-// A warp builds the first pass of a phase to come.
-template <typename Rows>
-__device__ __forceinline__ void BuildFirst(Step s, int warp) {
-  if (ThreadId() / kWarp != warp) return;
-  const Rows rows(s);
-  BuildPass(s, rows, Rows::kJob, rows.share.begin);
-}
-// The last warp has the least to do.
-template <typename Rows>
-__device__ __forceinline__ void BuildAhead(Step s) { BuildFirst<Rows>(s, kStepWarps - 1); }
-
-// Everyone, behind a barrier of the block that follows the building.
+// The feeders' side of a phase.
 template <WeightFormat F, typename Rows>
-__device__ __forceinline__ void StartFirst(Step s) { StartJob<F>(SharedAddress(&s.shared().job[Rows::kJob]), s.shared().job_memory); }
+__device__ __forceinline__ void Feed(Step s, Feeder& f) {
+  const Rows rows(s);
+  int first = rows.share.begin;
+#pragma unroll 1
+  do {
+    FeedJob<F>(s.queue(), f, Rows::kDeep, [&](Job& job) { Rows::Build(s, job, first, max(0, min(rows.window, rows.share.end - first))); });
+    first += rows.window;
+  } while (first < rows.share.end);
+}
 
-// The passes from row `first` on: few have them, so they stand apart.
+// The workers' side: a pass.
+template <WeightFormat F, typename Rows>
+__device__ __forceinline__ void RunPass(Step s, const Rows& rows, int first) {
+  const int n = AwaitJob(s.queue());
+  RunJob<F>(SharedAddress(&s.queue()), n);
+  rows.Done(s, s.queue().job[n % kQueuedJobs], first, min(rows.window, rows.share.end - first));
+  EndJob(s.queue(), n);
+}
+// The passes from row `first` on: few phases have them, so they stand apart.
 template <WeightFormat F, typename Rows>
 __device__ __noinline__ void RunMorePasses(Step s, int first) {
   const Rows rows(s);
-  int now = Rows::kJob, spare = kSpareJob;
 #pragma unroll 1
   for (; first < rows.share.end; first += rows.window) {
-    __syncthreads();
-    if (ThreadId() < kWarp) BuildPass(s, rows, spare, first);
-    __syncthreads();
-    const int last = now;
-    now = spare, spare = last;
-    const Job& job = s.shared().job[now];
-    StartJob<F>(SharedAddress(&job), s.shared().job_memory);
-    RunJob<F>(SharedAddress(&job), s.shared().job_memory);
-    __syncthreads();
-    rows.Done(s, job, first, min(rows.window, rows.share.end - first));
+    SyncWorkers();
+    RunPass<F>(s, rows, first);
   }
 }
-
 // Ends without a barrier behind Done().
 template <WeightFormat F, typename Rows>
 __device__ __forceinline__ void RunPasses(Step s, const Rows& rows) {
-  const Job& job = s.shared().job[Rows::kJob];
-  RunJob<F>(SharedAddress(&job), s.shared().job_memory);
-  __syncthreads();
-  const int first = rows.share.begin, n = rows.share.end - first;
-  rows.Done(s, job, first, min(rows.window, n));
-  if (rows.window < n) RunMorePasses<F, Rows>(s, first + rows.window);
+  RunPass<F>(s, rows, rows.share.begin);
+  if (rows.window < rows.share.end - rows.share.begin) RunMorePasses<F, Rows>(s, rows.share.begin + rows.window);
 }
 
 // Writes the sums of a job's rows to `to` + their places, or adds them to what is there. `before` is what was there for this thread's first row.
@@ -166,7 +151,7 @@ enum class Answer { kMixer, kDense, kShared };  // of the mixer, of a dense bloc
 
 template <WeightFormat F, Answer answer>
 struct OutputRows {
-  static constexpr int kJob = answer == Answer::kMixer ? kOutputJob : answer == Answer::kDense ? kDownJob : kSharedDownJob;
+  static constexpr bool kDeep = false;
   Share share;
   int window;
   float before;  // of the first pass's first rows, asked for ahead
@@ -181,7 +166,7 @@ struct OutputRows {
   __device__ __forceinline__ void Ask(Step s) { before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId(), s.p().hidden - 1)); }
   __device__ __forceinline__ void Done(Step s, const Job& job, int first, int) const {
     const float old = first == share.begin ? before : LoadShared(s.p().scratch.x + min(first + ThreadId(), s.p().hidden - 1));
-    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().scratch.x, true, old);
+    WriteSums(SharedAddress(&job), s.queue().memory, s.p().scratch.x, true, old);
   }
 };
 
@@ -249,7 +234,7 @@ __device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
     f[j * kStepThreads] = value;
     if constexpr (IsQuantized(F)) QuantizeGroup(groups + j * kStepWarps * kStagedGroupBytes, value);
   }
-  __syncthreads();
+  SyncWorkers();
 }
 
 // K floats of device memory at `from`, staged in the form of F. Ends without a barrier.
@@ -277,7 +262,7 @@ __device__ __noinline__ void StageFloats(uint32_t at, const float* from, int K) 
 inline __device__ __noinline__ void Embed(Step s) {
 #pragma unroll 1
   for (int i = ThreadId(); i < s.p().hidden; i += kStepThreads) s.p().scratch.x[i] = WeightAt(s.p().embedding, s.p().token, i);
-  __syncthreads();
+  SyncWorkers();
 }
 
 // ---- asking ahead ----------------------------------------------------------------------------------------------------
@@ -292,12 +277,12 @@ __device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
 #endif
 }
 
-// Ahead of their phase, while this block waits at the barrier. A warp asks for its share of each piece, a lane a piece.
-__device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead]) {
+// A feeder asks for its share of each piece, a lane a piece.
+__device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead], const Feeder& f) {
   const int lane = ThreadId() % kWarp;
   if (lane >= kMaxAhead) return;
   const Ahead& a = ahead[lane];
-  const int64_t first = static_cast<int64_t>(a.each) * (ThreadId() / kWarp * GridSize() + BlockId());
+  const int64_t first = static_cast<int64_t>(a.each) * (f.warp * GridSize() + BlockId());
   if (first < a.bytes) PrefetchPiece(a.data + first, static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first)));
 }
 

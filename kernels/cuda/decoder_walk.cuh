@@ -1,8 +1,8 @@
 // kernels/cuda/decoder_walk.cuh — the phases of a layer, and the barrier between them.
 //
-// Every phase has the same shape: arrive, ask for what needs no activation (weights into their slots, norms, states), wait, stage the
-// activations, compute, write. What is asked for between arriving and waiting hides the barrier. A phase is a function of its own that is
-// not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
+// Every phase has the same shape: arrive, ask for what needs no activation (norms, states), wait, stage the activations, compute, write.
+// What is asked for between arriving and waiting hides the barrier; the weights of q4 come by themselves (FeedStep). A phase is a function of its own
+// that is not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
 #pragma once
 
 #include <algorithm>
@@ -17,7 +17,7 @@ namespace rill::cuda {
 // thread, whose release and acquire carry it across the grid.
 struct GridBarrier {
   __device__ __forceinline__ static void Arrive(Step s) {
-    __syncthreads();
+    SyncWorkers();
     if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
   }
   __device__ __forceinline__ static void Wait(Step s) {
@@ -30,7 +30,7 @@ struct GridBarrier {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals) : "memory");
       } while (static_cast<int>(seen - target) < 0);
     }
-    __syncthreads();
+    SyncWorkers();
   }
 };
 
@@ -41,25 +41,33 @@ __device__ __forceinline__ void Cross(Step s, Meanwhile meanwhile) {
   Barrier::Wait(s);
 }
 
-__device__ inline void LoadLayer(const StepLayer* from, StepLayer* to) {
+// By threads 0 .. threads - 1 of those that load.
+__device__ inline void LoadLayer(const StepLayer* from, StepLayer* to, int thread, int threads) {
   static_assert(sizeof(StepLayer) % 16 == 0);
-  for (unsigned i = ThreadId(); i < sizeof(StepLayer) / 16; i += kStepThreads) {
+#pragma unroll 1
+  for (unsigned i = thread; i < sizeof(StepLayer) / 16; i += threads) {
     reinterpret_cast<uint4*>(to)[i] = __ldg(reinterpret_cast<const uint4*>(from) + i);
   }
 }
-// The kernel's parameters, the first layer and the zeros of the products come to shared memory. Ends behind a barrier of the block.
+// The kernel's parameters, the first layer, the zeros of the products and the jobs' signals come to shared memory. The whole block; ends behind a
+// barrier.
 __device__ inline void BeginStep(const StepParams& from) {
   StepShared& shared = Step{0}.shared();
   static_assert(sizeof(StepParams) % 8 == 0);
+  if (IsFeeder()) {
+    const uint32_t base = SharedAddress(block_memory);
+    BeginQueue(shared.queue, {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), static_cast<unsigned>(from.slots)});
+    if (ThreadId() == kWorkers) SetSignal(SharedAddress(&shared.has_chosen), 1), SetSignal(SharedAddress(&shared.has_mixed), 1);
+    __syncthreads();
+    return;
+  }
   for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
     reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
   }
-  LoadLayer(from.layers, &shared.layer[0]);
+  LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
   ClearZeros(shared.zeros);
   if (ThreadId() == 0) {
     shared.index = 0;
-    const uint32_t base = SharedAddress(block_memory);
-    shared.job_memory = {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), from.slots};
     shared.barrier_target = from.barrier_base;
   }
   __syncthreads();
@@ -69,7 +77,7 @@ __device__ inline void BeginStep(const StepParams& from) {
 
 template <WeightFormat F>
 struct InputRows {
-  static constexpr int kJob = kInputsJob;
+  static constexpr bool kDeep = false;
   Share share;
   int window;
 
@@ -80,7 +88,7 @@ struct InputRows {
                      [&](int i, int begin) { return in.offset[in.plain + i] + begin; });
   }
   __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().scratch.projected, false, 0);
+    WriteSums(SharedAddress(&job), s.queue().memory, s.p().scratch.projected, false, 0);
   }
 };
 
@@ -93,12 +101,11 @@ __device__ __forceinline__ int FindPlain(const StepInputs& in, int row, int* beg
   return i;
 }
 
-// The job is built already: the phase before ended in a barrier of the block behind it.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void InputPhase(Step s) {
   HiddenNorm norm;
   const auto ask = [&] {
-    StartFirst<F, InputRows<F>>(s);
+    AwaitJob(s.queue());  // with it comes the layer
     norm.Load(s.l().input_norm, s.p().hidden);
   };
   if (s.index == 0) {
@@ -116,7 +123,6 @@ __device__ __noinline__ void InputPhase(Step s) {
     const float y = PlainDot(in.weight[i], row - begin, s.memory_at());
     if (ThreadId() % kWarp == 0) s.p().scratch.projected[in.offset[i] + row - begin] = y;
   }
-  BuildAhead<OutputRows<F, Answer::kMixer>>(s);  // behind the mixer, which has no job
   RunPasses<F>(s, InputRows<F>(s));
 }
 
@@ -130,10 +136,7 @@ __device__ __noinline__ void KdaPhase(Step s) {
   for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
     KdaLoads<kRows> loads;
     LoadSlice(s, unit, loads);
-    if (unit == BlockId()) {
-      PrefetchAhead(s.l().ahead);
-      Barrier::Wait(s);
-    }
+    if (unit == BlockId()) Barrier::Wait(s);
     if (unit >= units) return;
     KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
     if (unit + GridSize() >= units) return;
@@ -147,10 +150,7 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
   for (int i = BlockId();; i += GridSize()) {
     AbsorbUnit unit;
     unit.Load<F>(s, i);
-    if (i == BlockId()) {
-      PrefetchAhead(s.l().ahead);
-      Barrier::Wait(s);
-    }
+    if (i == BlockId()) Barrier::Wait(s);
     const int units = CountAbsorbUnits(s);
     if (i < units) unit.Run<F>(s);
     else if (i == units) MlaAppend(s);
@@ -169,7 +169,7 @@ __device__ __noinline__ void MlaAttendPhase(Step s) {
 #pragma unroll 1
   for (int unit = BlockId();; unit += GridSize()) {
     if (ThreadId() == kStepThreads - 1) PlanTiles(s, unit);
-    __syncthreads();
+    SyncWorkers();
     AskTiles(x);
     if (unit == BlockId()) Barrier::Wait(s);
     if (x.plan.first == x.plan.end) return;
@@ -177,7 +177,7 @@ __device__ __noinline__ void MlaAttendPhase(Step s) {
     const bool last = x.plan.last;
     if (ThreadId() == kStepThreads - 1) EndSignals(x);
     if (last) return;
-    __syncthreads();
+    SyncWorkers();
   }
 }
 template <WeightFormat F, typename Barrier>
@@ -196,16 +196,17 @@ __device__ __noinline__ void MlaExpandPhase(Step s) {
 template <WeightFormat F, bool kKda, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
-  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  Cross<Barrier>(s, [&] {
+    if (!kKda && ThreadId() == 0) ArriveAt(SharedAddress(&s.shared().has_mixed));
+  });
   Rows rows(s);
   rows.Ask(s);
   if constexpr (kKda) {
     StageHeads<F>(s);
   } else {
     StageValues<F>(s);
-    __syncthreads();
+    SyncWorkers();
   }
-  BuildAhead<GluRows<F>>(s);
   RunPasses<F>(s, rows);
 }
 
@@ -227,7 +228,7 @@ __device__ __forceinline__ void Mix() {
 
 template <WeightFormat F>
 struct HeadRows {
-  static constexpr int kJob = kInputsJob;
+  static constexpr bool kDeep = true;
   Share share;
   int window;
 
@@ -236,61 +237,30 @@ struct HeadRows {
     BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
   }
   __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.shared().job_memory, s.p().logits, false, 0);
+    WriteSums(SharedAddress(&job), s.queue().memory, s.p().logits, false, 0);
   }
 };
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void HeadPhase(Step s) {
   HiddenNorm norm;
-  Cross<Barrier>(s, [&] {
-    StartFirst<F, HeadRows<F>>(s);
-    norm.Load(s.p().final_norm, s.p().hidden);
-  });
+  Cross<Barrier>(s, [&] { norm.Load(s.p().final_norm, s.p().hidden); });
   StageNormed<F>(norm, s.p().final_norm);
   RunPasses<F>(s, HeadRows<F>(s));
 }
 
-// ---- feed-forward. It ends without the barrier behind the layer, so that the next layer's weights can be asked for in front of it -------
-
-// Asks for the layer behind this one; FinishNext() and a barrier of the block later it is there. The block's last warps have the least to do.
-__device__ __forceinline__ void LoadNext(Step s) {
-  constexpr int kPieces = sizeof(StepLayer) / 16;
-  static_assert(kPieces <= kStepThreads);
-  const int i = kStepThreads - 1 - ThreadId();
-  if (!s.last() && i < kPieces) {
-    CopyAsync16(SharedAddress(&s.next().l()) + 16 * i, reinterpret_cast<const char*>(s.p().layers + s.index + 1) + 16 * i);
-  }
-  CommitCopies();
-}
-__device__ __forceinline__ void FinishNext() { asm volatile("cp.async.wait_all;" ::: "memory"); }
-
-// The job that follows a layer: the next one's inputs, or the head.
-template <WeightFormat F>
-__device__ __forceinline__ void BuildBehind(Step s) {
-  if (s.last()) BuildAhead<HeadRows<F>>(s);
-  else BuildAhead<InputRows<F>>(s.next());
-}
+// ---- feed-forward -----------------------------------------------------------------------------------------------------------
 
 // x += the answer of shared experts that are not as wide as the others.
 template <WeightFormat F>
-__device__ __noinline__ void FeedShared(Step s) {
+__device__ __noinline__ void RunShared(Step s) {
   using Rows = OutputRows<F, Answer::kShared>;
-  __syncthreads();
+  SyncWorkers();
   StageFloats<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width));
-  BuildFirst<Rows>(s, 0);
   Rows rows(s);
   rows.Ask(s);
-  __syncthreads();
-  StartFirst<F, Rows>(s);
+  SyncWorkers();
   RunPasses<F>(s, rows);
-}
-
-// Gate and up of the shared experts or of the dense block; the vector is staged, the next layer there at the end.
-template <WeightFormat F>
-__device__ __forceinline__ void RunGlu(Step s) {
-  RunPasses<F>(s, GluRows<F>(s));
-  FinishNext();
 }
 
 // Norm and router, or norm and the dense block's gate and up.
@@ -298,15 +268,12 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void RoutePhase(Step s) {
   HiddenNorm norm;
   Cross<Barrier>(s, [&] {  // what waits for no one
-    LoadNext(s);
-    StartFirst<F, GluRows<F>>(s);
     norm.Load(s.l().post_norm, s.p().hidden);
     if (s.l().is_kda) AdvanceTails(s);
   });
   StageNormed<F>(norm, s.l().post_norm);
   if (!s.l().is_moe) {
-    BuildAhead<OutputRows<F, Answer::kDense>>(s);
-    RunGlu<F>(s);
+    RunPasses<F>(s, GluRows<F>(s));
     return;
   }
 #pragma unroll 1
@@ -321,40 +288,38 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   QuickChoice quick;
   Cross<Barrier>(s, [&] {
-    RunGlu<F>(s);
+    RunPasses<F>(s, GluRows<F>(s));
     quick.Load(s.l().moe);
     KeepRecords(s);
   });
   ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
   if (ThreadId() < kWarp) FindRecords(s);
-  BuildFirst<ExpertRows<F>>(s, 0);
-  __syncthreads();
-  StartFirst<F, ExpertRows<F>>(s);
-  BuildAhead<DownRows<F>>(s);
+  SyncWorkers();
   RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
-  Cross<Barrier>(s, [&] { StartFirst<F, DownRows<F>>(s); });
+  Barrier::Arrive(s);
+  Barrier::Wait(s);
   AdvanceStep(s);
   DownRows<F> down(s);
   down.StageActivated(s);
-  BuildBehind<F>(s);
+  const bool shared_apart = SharedApart(s);
   RunPasses<F>(s, down);
-  if (s.l().glu.width > 0 && !SharedIsOneOf(s)) FeedShared<F>(s);
+  if (shared_apart) RunShared<F>(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
-  Cross<Barrier>(s, [&] { StartFirst<F, Rows>(s); });
+  Barrier::Arrive(s);
+  Barrier::Wait(s);
   AdvanceStep(s);
   Rows rows(s);
   rows.Ask(s);
   StageFloats<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width));
-  __syncthreads();
-  BuildBehind<F>(s);
+  SyncWorkers();
   RunPasses<F>(s, rows);
 }
 
@@ -367,6 +332,38 @@ __device__ __forceinline__ void Feed() {
   } else {
     DenseDownPhase<F, Barrier>(CurrentStep());
   }
+}
+
+// ---- the feeders' step ------------------------------------------------------------------------------------------------
+
+// Feeds a layer's jobs, in the order in which the workers take them. What the workers read by themselves is asked for into the second-level cache,
+// behind the inputs.
+template <WeightFormat F>
+__device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed, unsigned& n_chosen) {
+  Feed<F, InputRows<F>>(s, f);
+  PrefetchAhead(s.l().ahead, f);
+  if (!s.l().is_kda) AwaitUse(SharedAddress(&s.shared().has_mixed), n_mixed++);
+  Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
+  Feed<F, GluRows<F>>(s, f);
+  if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
+  AwaitUse(SharedAddress(&s.shared().has_chosen), n_chosen++);
+  Feed<F, ExpertRows<F>>(s, f);
+  Feed<F, DownRows<F>>(s, f);
+  if (SharedApart(s)) Feed<F, OutputRows<F, Answer::kShared>>(s, f);
+}
+
+template <WeightFormat F>
+__device__ __noinline__ void FeedStep() {
+  Feeder f;
+  unsigned n_mixed = 0, n_chosen = 0;
+  const int n_layers = Step{0}.p().n_layers;
+#pragma unroll 1
+  for (int i = 0; i < n_layers; ++i) {
+    // In place of a layer that the workers have left: the feeders are never more than kQueuedJobs ahead.
+    if (f.warp == kFeederWarps - 1 && i + 1 < n_layers) LoadLayer(Step{0}.p().layers + i + 1, &Step{i + 1}.shared().layer[(i + 1) % kLayersKept], ThreadId() % kWarp, kWarp);
+    FeedLayer<F>(Step{i}, f, n_mixed, n_chosen);
+  }
+  Feed<F, HeadRows<F>>(Step{n_layers - 1}, f);
 }
 
 // ---- how a block's shared memory is shared out -------------------------------------------------------------------------
@@ -422,9 +419,9 @@ inline int LeastUnits(const DecoderSpec& spec) {
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
-  p->slots = F == WeightFormat::kQ4 ? 2 : 0;  // without any, weights are read where they are needed
-  while (p->slots > 0 && first + staged + least + p->slots * kSlotsBytes > limit) --p->slots;
-  const size_t slots = static_cast<size_t>(p->slots) * kSlotsBytes;
+  p->slots = F == WeightFormat::kQ4 ? kMostSlots : 0;  // without any, weights are read where they are needed
+  while (p->slots > 0 && first + staged + least + p->slots * kSlotBytes > limit) p->slots = FewerSlots(p->slots);
+  const size_t slots = static_cast<size_t>(p->slots) * kSlotBytes;
   if (first + staged + least + slots > limit) {
     return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", first + staged + least + slots, " bytes of shared memory, the device has ", limit));
   }

@@ -76,7 +76,7 @@ __device__ __forceinline__ float KdaToken(KdaTile<kSlice, kRows>& tile, KdaShare
   tile.Decay(x.decay, x.k, x.q, &p, &r);
   x.partial[0][part][column] = p;
   x.partial[1][part][column] = r;
-  __syncthreads();
+  SyncWorkers<kSlice * kKeyParts>();
   float out = 0;
   if (ThreadId() < kSlice) {
     p = r = 0;
@@ -89,7 +89,7 @@ __device__ __forceinline__ float KdaToken(KdaTile<kSlice, kRows>& tile, KdaShare
     x.u[column] = u;
     out = scale * fmaf(x.qk, u, r);
   }
-  __syncthreads();
+  SyncWorkers<kSlice * kKeyParts>();
   tile.Write(x.k, x.u[column]);
   return out;
 }

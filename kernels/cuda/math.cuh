@@ -11,6 +11,7 @@ namespace rill::cuda {
 
 inline constexpr int kWarp = 32;
 inline constexpr int kMaxWarps = 32;
+inline constexpr int kWorkers = 512;  // threads that compute, of a block whose other warps bring weights
 
 __device__ __forceinline__ int ThreadId() { return static_cast<int>(threadIdx.x); }
 __device__ __forceinline__ int BlockId() { return static_cast<int>(blockIdx.x); }
@@ -30,6 +31,10 @@ __device__ inline float LaneSum(float x) {
   return x;
 }
 
+// A barrier of the block's first `threads` threads: all of them, or all but those that bring weights (job_queue.cuh).
+template <int threads = kWorkers>
+__device__ __forceinline__ void SyncWorkers() { asm volatile("bar.sync 5, %0;" ::"n"(threads) : "memory"); }
+
 // The sum over the block, the same bits in every thread: lanes as a tree, warps in ascending order. `scratch` holds
 // kMaxWarps floats; it may be used again after the next barrier.
 __device__ inline float BlockSum(float x, float* scratch) {
@@ -41,12 +46,12 @@ __device__ inline float BlockSum(float x, float* scratch) {
   for (int i = 0; i < n_warps; ++i) sum += scratch[i];
   return sum;
 }
-// The same for n_warps, a power of two: the warps as a tree as well.
+// The same over the block's first n_warps warps, a power of two: the warps as a tree as well.
 template <int n_warps>
 __device__ __forceinline__ float BlockSum(float x, float* scratch) {
   x = LaneSum(x);
   if (ThreadId() % kWarp == 0) scratch[ThreadId() / kWarp] = x;
-  __syncthreads();
+  SyncWorkers<n_warps * kWarp>();
   return LaneSum<n_warps>(scratch[ThreadId() % n_warps]);
 }
 

@@ -105,11 +105,11 @@ __device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) {
   return F == WeightFormat::kQ4 && a.R % kAbsorbColumns == 0 && a.N <= AbsorbWords::kRows;
 }
 
-// The same for any shape and format, n ascending within each of blockDim / 128 parts. Rows are N from row `first` of m on. Apart from
+// The same for any shape and format, n ascending within each of kWorkers / 128 parts. Rows are N from row `first` of m on. Apart from
 // AbsorbWords, so that its code is not in the way of theirs.
 template <WeightFormat F>
 __device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, int column, const float* q, float* shared) {
-  const int c = column + ThreadId() % kAbsorbColumns, part = ThreadId() / kAbsorbColumns, parts = blockDim.x / kAbsorbColumns;
+  const int c = column + ThreadId() % kAbsorbColumns, part = ThreadId() / kAbsorbColumns, parts = kWorkers / kAbsorbColumns;
   float sum = 0;
   if (c < m.cols) {
     ColumnWalk<F> column_of(m, first + part, c, parts);
@@ -117,7 +117,7 @@ __device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, i
     for (int n = part; n < N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
   }
 #pragma unroll 1
-  for (int i = ThreadId(); i < kAbsorbFloats; i += blockDim.x) shared[i] = i < static_cast<int>(blockDim.x) ? sum : 0.0f;
+  for (int i = ThreadId(); i < kAbsorbFloats; i += kWorkers) shared[i] = i < kWorkers ? sum : 0.0f;
 }
 
 // Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h. Queries of a token lie at `absorbed`: [H, R] float32, or, when tiles
@@ -127,7 +127,7 @@ template <WeightFormat F>
 __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, const AbsorbWords& words, float* absorbed, float* shared) {
   if (!AbsorbsWords<F>(a)) AbsorbColumns<F>(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V), a.N, column, q, shared);
   else words.Multiply(a, q, shared);
-  __syncthreads();
+  SyncWorkers();
   const int c = column + ThreadId() % kAbsorbColumns;
   if (ThreadId() < kAbsorbColumns && c < a.R) {
     float sum = 0;
@@ -140,7 +140,7 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     const int p = ThreadId() - kAbsorbColumns;
     reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + p] = ToBf16(LoadShared(q + a.N + p));
   }
-  __syncthreads();
+  SyncWorkers();
 }
 
 // Any shape, plain arithmetic: one block, one head, rows [begin, end) of the cache into one partial. `shared` holds
@@ -148,9 +148,9 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
 __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
                                    float* partial, float* shared) {
   const int row_bytes = CacheRowBytes(a);
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = blockDim.x / kWarp;
+  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = kWorkers / kWarp;
   float max = -INFINITY, total = 0;
-  for (int r = ThreadId(); r < StatisticsAt(a.R); r += blockDim.x) partial[r] = 0;  // with the columns that fill up the last sixteen bytes
+  for (int r = ThreadId(); r < StatisticsAt(a.R); r += kWorkers) partial[r] = 0;  // with the columns that fill up the last sixteen bytes
   for (int64_t first = begin; first < end; first += kMlaTile) {
     const int n = static_cast<int>(end - first < kMlaTile ? end - first : kMlaTile);
     for (int t = warp; t < n; t += n_warps) {
@@ -161,7 +161,7 @@ __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absor
       sum = LaneSum(sum);
       if (lane == 0) shared[t] = sum * a.scale * kLog2E;
     }
-    __syncthreads();
+    SyncWorkers();
     float new_max = max;
     for (int t = 0; t < n; ++t) new_max = fmaxf(new_max, shared[t]);
     const float keep = exp2f(max - new_max);
@@ -169,12 +169,12 @@ __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absor
     for (int t = 0; t < n; ++t) sum += exp2f(shared[t] - new_max);
     total = total * keep + sum;
     max = new_max;
-    for (int r = ThreadId(); r < a.R; r += blockDim.x) {
+    for (int r = ThreadId(); r < a.R; r += kWorkers) {
       float value = partial[r] * keep;
       for (int t = 0; t < n; ++t) value = fmaf(exp2f(shared[t] - max), CacheValue(a, CacheRow(a.cache, first + t, row_bytes), r), value);
       partial[r] = value;
     }
-    __syncthreads();
+    SyncWorkers();
   }
   if (ThreadId() == 0) {
     partial[StatisticsAt(a.R)] = max;
@@ -283,7 +283,7 @@ struct Expansion {
       for (int i = 0; i < kExpandSums; ++i) sum += reinterpret_cast<const float*>(x.sum[i])[r], total += x.totals[i];
       StageGroup(latent, r / kGroup, share * kExpandColumns + r < a.R ? __fdividef(sum, total) : 0.0f);
     }
-    __syncthreads();
+    SyncWorkers();
     RowGroup<F> group = first;
 #pragma unroll 1
     for (int base = begin;; LoadRow(a, base, group)) {
@@ -293,7 +293,7 @@ struct Expansion {
       base += kRows;
       if (base >= end) break;
     }
-    __syncthreads();
+    SyncWorkers();
   }
 
  private:
@@ -313,7 +313,7 @@ struct Expansion {
       const float2 statistics = __ldcg(reinterpret_cast<const float2*>(partials + s * stride + StatisticsAt(a.R)));
       x.max[s] = statistics.x, x.total[s] = statistics.y;
     }
-    __syncthreads();
+    SyncWorkers();
     float max = -INFINITY;
 #pragma unroll 1
     for (int s = ThreadId() % kWarp; s < n_slots; s += kWarp) max = fmaxf(max, x.max[s]);
@@ -326,7 +326,7 @@ struct Expansion {
 #pragma unroll 1
     for (int from = 0;; ask(from)) {
       asm volatile("cp.async.wait_all;" ::: "memory");
-      __syncthreads();
+      SyncWorkers();
 #pragma unroll 2
       for (int i = part; i < min(room, n_slots - from); i += kExpandSums) {
         const float weight = x.weight[from + i];
@@ -339,27 +339,27 @@ struct Expansion {
       }
       from += room;
       if (from >= n_slots) break;
-      __syncthreads();
+      SyncWorkers();
     }
     x.sum[part][chunk] = sum;
     if (chunk == 0) x.totals[part] = total;
-    __syncthreads();
+    SyncWorkers();
   }
 };
 
 // Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats. One round trip to memory for rows of at
-// most blockDim values.
+// most kWorkers values.
 __device__ __forceinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
                                  float* scratch) {
   const int n = a.R + a.P, i = ThreadId();
   const float value = i < n ? LoadShared(kv + i) : 0.0f, norm = i < a.R ? __ldg(weight + i) : 0.0f;
   float sum = i < a.R ? value * value : 0.0f;
 #pragma unroll 1
-  for (int j = i + blockDim.x; j < a.R; j += blockDim.x) {
+  for (int j = i + kWorkers; j < a.R; j += kWorkers) {
     const float other = LoadShared(kv + j);
     sum = fmaf(other, other, sum);
   }
-  const float root = sqrtf(BlockSum(sum, scratch) / static_cast<float>(a.R) + eps);
+  const float root = sqrtf(BlockSum<kWorkers / kWarp>(sum, scratch) / static_cast<float>(a.R) + eps);
   char* row = const_cast<char*>(CacheRow(a.cache, position, CacheRowBytes(a)));
   const auto write = [&](int at, float x) {
     if (a.cache.dtype == DType::kF32) reinterpret_cast<float*>(row)[at] = x;
@@ -367,7 +367,7 @@ __device__ __forceinline__ void AppendRow(const MlaTask& a, const float* kv, con
   };
   if (i < n) write(i, i < a.R ? value / root * norm : value);
 #pragma unroll 1
-  for (int j = i + blockDim.x; j < n; j += blockDim.x) {
+  for (int j = i + kWorkers; j < n; j += kWorkers) {
     const float other = LoadShared(kv + j);
     write(j, j < a.R ? other / root * __ldg(weight + j) : other);
   }

@@ -342,7 +342,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
 __device__ __forceinline__ void AttendTiles(TileShared& x) {
   if (ThreadId() < kScorers) ScoreTiles(x);
   else SumTiles(x);
-  __syncthreads();
+  SyncWorkers();
 }
 
 }  // namespace rill::cuda

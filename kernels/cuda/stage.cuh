@@ -61,41 +61,42 @@ __device__ inline void StageGroup(const Staged& x, int group, float value) {
   if (x.q != nullptr) QuantizeGroup(x.q + group * kStagedGroupBytes, value);
 }
 
-// Copies `groups` integer groups that an earlier phase left in device memory.
+// The workers copy `groups` integer groups that an earlier phase left in device memory.
 __device__ inline void CopyGroups(char* to, const char* from, int groups) {
   constexpr int kAtOnce = 4;
   const int n = groups * (kStagedGroupBytes / 16);
-  for (int first = ThreadId(); first < n; first += kAtOnce * blockDim.x) {
+  for (int first = ThreadId(); first < n; first += kAtOnce * kWorkers) {
     uint4 v[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * blockDim.x;
+      const int i = first + j * kWorkers;
       v[j] = i < n ? __ldcg(reinterpret_cast<const uint4*>(from) + i) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * blockDim.x;
+      const int i = first + j * kWorkers;
       if (i < n) reinterpret_cast<uint4*>(to)[i] = v[j];
     }
   }
 }
 
-// The whole block stages value(0 .. K-1), several at a time so that one round trip to memory serves them all. The caller puts
+// kThreads threads, or the whole block, stage value(0 .. K-1), several at a time so that one round trip to memory serves them all. The caller puts
 // a barrier behind it.
-template <typename Value>
+template <int kThreads = 0, typename Value>
 __device__ inline void Stage(const Staged& x, int K, Value value) {
   constexpr int kAtOnce = 8;
+  const int threads = kThreads > 0 ? kThreads : static_cast<int>(blockDim.x);
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
-  for (int first = ThreadId(); first < padded; first += kAtOnce * blockDim.x) {
+  for (int first = ThreadId(); first < padded; first += kAtOnce * threads) {
     float values[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * blockDim.x;
+      const int i = first + j * threads;
       values[j] = i < K ? value(i) : 0.0f;
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * blockDim.x;
+      const int i = first + j * threads;
       if (i < padded) StageGroup(x, i / kGroup, values[j]);
     }
   }

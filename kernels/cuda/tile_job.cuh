@@ -1,4 +1,4 @@
-// kernels/cuda/tile_job.cuh — many rows of weight matrices times staged rows, shared out among the warps of one block.
+// kernels/cuda/tile_job.cuh — many rows of weight matrices times staged rows, shared out among the worker warps of one block.
 //
 // A job is a list of tiles: up to sixteen rows of one matrix that meet one staged row; all tiles of a job have as many inputs. A row's
 // groups of 32 inputs go in blocks of four, a part is up to four blocks, a unit is one part of one tile and belongs to one warp:
@@ -11,22 +11,19 @@
 // integers that dp4a would make, and every lane ends with the two sums of the group it loaded. High nibbles stay where they are
 // and count sixteenfold.
 //
-// q4 weights come to shared memory by cp.async, `slots` units ahead for each warp, started by StartJob() before the barrier
-// that the activations must wait for. What this costs is instructions: four warps a scheduler hide little, so a unit's addresses
-// are ready in its tile and its offsets are constants. Other formats, and q4 rows whose groups come not in fours, are read
-// where they are needed.
+// q4 weights come to shared memory by cp.async, brought by warps of their own (job_queue.cuh). What a product costs is instructions: four warps
+// a scheduler hide little, so a unit's addresses are ready in its tile and its offsets are constants. Other formats, and q4 rows whose groups
+// come not in fours, are read where they are needed.
 #pragma once
 
 #include "kernels/cuda/dot.cuh"
 
 namespace rill::cuda {
 
-inline constexpr int kJobThreads = 512;
-inline constexpr int kJobWarps = kJobThreads / kWarp;
+inline constexpr int kWorkerWarps = kWorkers / kWarp;
 inline constexpr int kUnitBytes = kTileRows * sizeof(float);
 inline constexpr int kSlotValues = kPartBlocks * kTileRows * kBlockGroups * 16;
 inline constexpr int kSlotBytes = kSlotValues + kPartBlocks * kTileRows * kBlockGroups * 2;
-inline constexpr int kSlotsBytes = kJobWarps * kSlotBytes;  // of one slot for every warp
 inline constexpr int kBlockBytes = kBlockGroups * kStagedGroupBytes;  // of a staged row
 inline constexpr int kZeroBytes = (kPartBlocks - 1) * kBlockBytes + 32;
 
@@ -51,16 +48,17 @@ struct alignas(16) Tile {
 // In shared memory.
 struct Job {
   int n_tiles, n_units, cols, groups, blocks, parts;
+  unsigned first;          // its first unit's number among all units of the block
   unsigned per_part;       // 65536 / parts, rounded up: u / parts is u * per_part >> 16
   Tile tile[kMostTiles];
 };
 
-// Where a job keeps its sums and its slots.
+// Where jobs keep their sums and their slots.
 struct JobMemory {
   uint32_t sums_at;   // shared-memory address of [units][16] floats
-  uint32_t slots_at;  // of [slots][warps] slots
+  uint32_t slots_at;  // of the slots
   uint32_t zeros_at;  // of kZeroBytes zeros
-  int slots;          // 0, 1 or 2
+  unsigned slots;     // a power of two, or 0
 };
 
 constexpr int TilesOf(int rows) { return (rows + kTileRows - 1) / kTileRows; }
@@ -136,9 +134,9 @@ __device__ __forceinline__ void BuildEndToEnd(Job& job, const MatrixView* m, con
   });
 }
 
-// Where B's columns find their zeros; by the whole block, with a barrier behind it.
+// Where B's columns find their zeros; by the workers, with a barrier behind it.
 __device__ __forceinline__ void ClearZeros(char* zeros) {
-  for (int i = ThreadId(); i < kZeroBytes / 4; i += kJobThreads) reinterpret_cast<float*>(zeros)[i] = 0;
+  for (int i = ThreadId(); i < kZeroBytes / 4; i += kWorkers) reinterpret_cast<float*>(zeros)[i] = 0;
 }
 
 struct Unit {
@@ -155,7 +153,7 @@ __device__ __forceinline__ Unit UnitAt(const Job& job, int u) {
 
 // ---- q4 -------------------------------------------------------------------------------------------------------------
 
-// Starts the copy of a unit into this warp's slot. Rows behind the tile's last keep what was there: nobody asks for their sums.
+// Starts the copy of a unit into a slot, by one warp. Rows behind the tile's last keep what was there: nobody asks for their sums.
 __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slot) {
   const int lane = ThreadId() % kWarp, quarter = lane % 4, last = u.tile->last;
   const int low = lane / 4, high = low + 8, n = u.n_blocks;
@@ -257,62 +255,7 @@ __device__ __noinline__ float2 TakeRows(uint32_t job_at, int unit) {
   return sums;
 }
 
-// ---- jobs -----------------------------------------------------------------------------------------------------------
-
-// True when the job's weights go by way of the slots.
-template <WeightFormat F>
-__device__ __forceinline__ bool UsesSlots(const Job& job, const JobMemory& memory) {
-  return F == WeightFormat::kQ4 && memory.slots > 0 && job.groups % kBlockGroups == 0;
-}
-
-__device__ __forceinline__ uint32_t SlotAt(const JobMemory& memory, int i) {
-  return memory.slots_at + ((i & (memory.slots - 1)) * kJobWarps + ThreadId() / kWarp) * kSlotBytes;
-}
-
-// Asks for this warp's first units. The job was built and a barrier lies behind it; RunJob() follows in the same warp.
-template <WeightFormat F>
-__device__ __noinline__ void StartJob(uint32_t job_at, JobMemory memory) {
-  const Job& job = SharedAt<const Job>(job_at);
-  if (!UsesSlots<F>(job, memory)) return;
-#pragma unroll 1
-  for (int i = 0; i < memory.slots; ++i) {
-    const int u = ThreadId() / kWarp + i * kJobWarps;
-    if (u < job.n_units) FillSlot(UnitAt(job, u), job.groups, SlotAt(memory, i));
-    CommitCopies();
-  }
-}
-
-// All units of the job; the staged rows are there. The caller puts a barrier behind it and reads the sums with RowSum().
-template <WeightFormat F>
-__device__ __noinline__ void RunJob(uint32_t job_at, JobMemory memory) {
-  const Job& job = SharedAt<const Job>(job_at);
-  const int lane = ThreadId() % kWarp, n_units = job.n_units;
-  const bool slots = UsesSlots<F>(job, memory);
-  int i = 0;
-#pragma unroll 1
-  for (int u = ThreadId() / kWarp; u < n_units; u += kJobWarps, ++i) {
-    float sums[2] = {0, 0};
-    if (slots) {
-      const uint32_t slot = SlotAt(memory, i);
-      if (memory.slots == 2) asm volatile("cp.async.wait_group 1;" ::: "memory");
-      else asm volatile("cp.async.wait_group 0;" ::: "memory");
-      __syncwarp();
-      TakeSlot(UnitAt(job, u), slot, memory.zeros_at, sums);
-      __syncwarp();
-      const int ahead = u + memory.slots * kJobWarps;
-      if (ahead < n_units) FillSlot(UnitAt(job, ahead), job.groups, slot);
-      CommitCopies();
-    } else {
-      const float2 both = TakeRows<F>(job_at, u);
-      sums[0] = both.x, sums[1] = both.y;
-    }
-    sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
-    if (lane % 4 == 0) {
-      float* to = &SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
-      to[0] = sums[0], to[8] = sums[1];
-    }
-  }
-}
+// ---- sums ------------------------------------------------------------------------------------------------------------
 
 // Row `row` of tile `tile`, whole.
 __device__ __forceinline__ float RowSum(const Job& job, const JobMemory& memory, int tile, int row) {
@@ -328,7 +271,7 @@ __device__ __forceinline__ float RowSum(const Job& job, const JobMemory& memory,
 template <typename Write>
 __device__ __forceinline__ void TileSums(const Job& job, const JobMemory& memory, Write write) {
 #pragma unroll 1
-  for (int i = ThreadId(); i < job.n_tiles * kTileRows; i += kJobThreads) {
+  for (int i = ThreadId(); i < job.n_tiles * kTileRows; i += kWorkers) {
     const int tile = i / kTileRows, row = i % kTileRows;
     if (row <= job.tile[tile].last) write(job.tile[tile].out + row, RowSum(job, memory, tile, row));
   }

@@ -59,34 +59,42 @@ constexpr WeightFormat kFormat = WeightFormat::kQ4;
 template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kBarrier) cuda::Cross<GridBarrier>(s, [] {});
-  if (part == Part::kInputs) {
-    cuda::BuildFirst<cuda::InputRows<kFormat>>(s, 0);
-    cuda::InputPhase<kFormat, GridBarrier>(s);
-  }
+  if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s);
   if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
-  if (part == Part::kOutput) {
-    cuda::BuildFirst<cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, 0);
-    cuda::OutputPhase<kFormat, true, GridBarrier>(s);
-  }
+  if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   if (part == Part::kMoe) {
-    cuda::BuildFirst<cuda::GluRows<kFormat>>(s, 0);
     cuda::RoutePhase<kFormat, GridBarrier>(s);
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
     cuda::DownPhase<kFormat, GridBarrier>(s);
   }
 }
 
+// The feeders' side of it; `use` counts the layers.
 template <Part part>
-__global__ void __launch_bounds__(kStepThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
+__device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f, unsigned use) {
+  if (part == Part::kInputs) cuda::Feed<kFormat, cuda::InputRows<kFormat>>(s, f);
+  if (part == Part::kKda) cuda::PrefetchAhead(s.l().ahead, f);
+  if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
+  if (part == Part::kMoe) {
+    cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
+    cuda::AwaitUse(cuda::SharedAddress(&s.shared().has_chosen), use);
+    cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
+    cuda::Feed<kFormat, cuda::DownRows<kFormat>>(s, f);
+  }
+}
+
+template <Part part>
+__global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   cuda::BeginStep(params);
+  cuda::Feeder f;
 #pragma unroll 1
   for (int i = 1; i <= params.n_layers; ++i) {  // the first layer's inputs would come from the embedding, without a barrier
     const cuda::Step s = {i};
     __syncthreads();
-    cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % 2]);
-    if (threadIdx.x == 0) s.shared().params.n_layers = i + 1;  // each is the last: none is asked for behind it
+    if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
     __syncthreads();
-    RunPart<part>(s);
+    if (cuda::IsFeeder()) FeedPart<part>(s, f, i - 1);
+    else RunPart<part>(s);
   }
 }
 
@@ -118,7 +126,7 @@ absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, i
   const unsigned grid = device.sm_count();
   const auto run = [&] {
     void* args[] = {&params};
-    const absl::Status status = device.Take(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(PartKernel<part>), dim3(grid), dim3(kStepThreads),
+    const absl::Status status = device.Take(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(PartKernel<part>), dim3(grid), dim3(cuda::kBlockThreads),
                                                                         args, shared_bytes, device.stream()), "part");
     params.barrier_base += grid * static_cast<unsigned>(barriers_per_layer * spec.layers.size());
     return status;
@@ -191,7 +199,7 @@ absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const De
     params.token = 11 * i + 1;
     params.position = position + i;
     void* args[] = {&params};
-    RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(kStepThreads), args, shared_bytes, device.stream()), "timeline"));
+    RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(cuda::kBlockThreads), args, shared_bytes, device.stream()), "timeline"));
     params.barrier_base += grid * static_cast<unsigned>(n_barriers);
   }
   RILL_RETURN_IF_ERROR(device.CopyOut(times.data(), trace.data(), trace.bytes()));

@@ -1,0 +1,155 @@
+// kernels/cuda/job_queue.cuh — jobs (tile_job.cuh) on their way from the feeders of a block to its workers.
+//
+// Four warps of a block, the feeders, do nothing but build the jobs of a step in their order and bring their weights into a ring of slots, as far
+// ahead as the ring has room: across phases, and across the barriers of the grid that the workers wait at. They ask for little at a time. A block that
+// asks for all its 130 KB at once makes everyone's loads wait behind them: a load from the second-level cache then takes 1.0 us instead of
+// 0.24, and barriers and activations are such loads (ADR 11).
+//
+// Units are numbered through all jobs that use slots; unit n comes into slot n % slots. Signals: a job is built; a job is over, its table may be built anew; a slot
+// is full; a slot is empty.
+#pragma once
+
+#include "kernels/cuda/signal.cuh"
+#include "kernels/cuda/tile_job.cuh"
+
+namespace rill::cuda {
+
+inline constexpr int kFeederWarps = 4;
+inline constexpr int kBlockThreads = kWorkers + kFeederWarps * kWarp;  // 96 registers each
+inline constexpr int kQueuedJobs = 4;
+inline constexpr unsigned kMostSlots = 32;
+// Units that a feeder warp has on their way when it asks for one more: a few while the workers have loads of their own, more when they wait for
+// nothing but these.
+#ifndef RILL_FEED
+#define RILL_FEED 1
+#define RILL_DEEP 4
+#endif
+inline constexpr int kFeedAhead = RILL_FEED, kFeedDeep = RILL_DEEP;
+
+// Half as many, or none: fewer than one for each worker warp are no use.
+constexpr int FewerSlots(int slots) { return slots > kWorkerWarps ? slots / 2 : 0; }
+
+struct JobQueue {
+  JobMemory memory;
+  int taken;  // jobs that the workers have multiplied
+  Job job[kQueuedJobs];
+  uint64_t built[kQueuedJobs], over[kQueuedJobs], full[kMostSlots], empty[kMostSlots];
+};
+
+__device__ __forceinline__ bool IsFeeder() { return ThreadId() >= kWorkers; }
+__device__ __forceinline__ void SyncFeeders() { asm volatile("bar.sync 4, %0;" ::"n"(kFeederWarps * kWarp) : "memory"); }
+
+// By the feeders, before anything else; a barrier of the whole block follows.
+__device__ __forceinline__ void BeginQueue(JobQueue& q, const JobMemory& memory) {
+  const int i = ThreadId() - kWorkers;
+  if (i < static_cast<int>(kMostSlots)) {
+    SetSignal(SharedAddress(&q.full[i]), kWarp);
+    SetSignal(SharedAddress(&q.empty[i]), 1);
+  } else if (i < static_cast<int>(kMostSlots) + kQueuedJobs) {
+    SetSignal(SharedAddress(&q.built[i - kMostSlots]), 1);
+    SetSignal(SharedAddress(&q.over[i - kMostSlots]), kWorkerWarps);
+  } else if (i == kFeederWarps * kWarp - 1) {
+    q.memory = memory;
+    q.taken = 0;
+  }
+}
+
+// True when the job's weights go by way of the slots.
+template <WeightFormat F>
+__device__ __forceinline__ bool UsesSlots(const Job& job, const JobMemory& memory) {
+  return F == WeightFormat::kQ4 && memory.slots > 0 && job.groups % kBlockGroups == 0;
+}
+
+// ---- feeders ---------------------------------------------------------------------------------------------------------
+
+// What a feeder knows: all of them go through the same jobs in the same order.
+struct Feeder {
+  int jobs = 0;        // fed so far
+  unsigned units = 0;  // the same
+  int warp = ThreadId() / kWarp - kWorkerWarps;
+};
+
+// Brings a job's weights, a unit a warp in turn.
+template <WeightFormat F>
+__device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool deep) {
+  const JobQueue& q = SharedAt<const JobQueue>(queue_at);
+  const Job& job = q.job[job_index % kQueuedJobs];
+  const int n_units = job.n_units, groups = job.groups;
+  const unsigned first = job.first, slots = q.memory.slots;
+  if (!UsesSlots<F>(job, q.memory)) return;
+#pragma unroll 1
+  for (int u = ThreadId() / kWarp - kWorkerWarps; u < n_units; u += kFeederWarps) {
+    const unsigned n = first + u, slot = n & (slots - 1);
+    AwaitUse(SharedAddress(&q.empty[slot]), (n & slots) == 0 ? 1 : 0);  // the use before; there is none before the first
+    FillSlot(UnitAt(job, u), groups, q.memory.slots_at + slot * kSlotBytes);
+    ArriveWithCopies(SharedAddress(&q.full[slot]));
+    CommitCopies();
+    if (deep) asm volatile("cp.async.wait_group %0;" ::"n"(kFeedDeep) : "memory");
+    else asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
+  }
+}
+
+// The next job: build(job) by the first feeder, then its weights by all, `deep` when the workers wait for nothing else.
+template <WeightFormat F, typename Build>
+__device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build build) {
+  const int at = f.jobs % kQueuedJobs;
+  Job& job = q.job[at];
+  AwaitUse(SharedAddress(&q.over[at]), f.jobs / kQueuedJobs + 1);  // of the job before in this place
+  if (f.warp == 0) {
+    build(job);
+    if (ThreadId() % kWarp == 0) job.first = f.units;
+  }
+  SyncFeeders();
+  if (ThreadId() == kWorkers) ArriveAt(SharedAddress(&q.built[at]));
+  FillSlots<F>(SharedAddress(&q), f.jobs, deep);
+  if (UsesSlots<F>(job, q.memory)) f.units += job.n_units;
+  ++f.jobs;
+}
+
+// ---- workers ---------------------------------------------------------------------------------------------------------
+
+// The number of the next job, when it is built. With it comes what the feeders wrote before it.
+__device__ __forceinline__ int AwaitJob(const JobQueue& q) {
+  const int n = *static_cast<const volatile int*>(&q.taken);
+  AwaitUse(SharedAddress(&q.built[n % kQueuedJobs]), n / kQueuedJobs);
+  return n;
+}
+
+// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.
+template <WeightFormat F>
+__device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
+  JobQueue& q = SharedAt<JobQueue>(queue_at);
+  const Job& job = q.job[job_index % kQueuedJobs];
+  const int lane = ThreadId() % kWarp, n_units = job.n_units;
+  const bool by_slots = UsesSlots<F>(job, q.memory);
+  const unsigned first = job.first, slots = q.memory.slots;
+#pragma unroll 1
+  for (int u = ThreadId() / kWarp; u < n_units; u += kWorkerWarps) {
+    float sums[2] = {0, 0};
+    if (by_slots) {
+      const unsigned n = first + u, slot = n & (slots - 1);
+      AwaitUse(SharedAddress(&q.full[slot]), (n & slots) == 0 ? 0 : 1);
+      TakeSlot(UnitAt(job, u), q.memory.slots_at + slot * kSlotBytes, q.memory.zeros_at, sums);
+      __syncwarp();
+      if (lane == 0) ArriveAt(SharedAddress(&q.empty[slot]));
+    } else {
+      const float2 both = TakeRows<F>(SharedAddress(&job), u);
+      sums[0] = both.x, sums[1] = both.y;
+    }
+    sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
+    if (lane % 4 == 0) {
+      float* to = &SharedAt<float>(q.memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
+      to[0] = sums[0], to[8] = sums[1];
+    }
+  }
+  SyncWorkers();
+  if (ThreadId() == 0) q.taken = job_index + 1;
+}
+
+// The warp reads nothing of the job any more.
+__device__ __forceinline__ void EndJob(JobQueue& q, int job_index) {
+  __syncwarp();
+  if (ThreadId() % kWarp == 0) ArriveAt(SharedAddress(&q.over[job_index % kQueuedJobs]));
+}
+
+}  // namespace rill::cuda
