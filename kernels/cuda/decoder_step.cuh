@@ -181,59 +181,88 @@ inline __device__ __noinline__ float PlainDot(const MatrixView& m, int row, uint
 
 // ---- the hidden vector -----------------------------------------------------------------------------------------------
 
-// RMSNorm of the residual stream, staged at the start of the phase memory. The norm's weights are asked for before the barrier.
+// Floats 4 quad .. 4 quad + 3 of K, zeros behind them; kFresh: another block wrote them in this launch.
+template <bool kFresh>
+__device__ __noinline__ float4 LoadSomeOfQuad(const float* from, int quad, int K) {
+  const auto at = [&](int i) { return 4 * quad + i < K ? (kFresh ? LoadShared(from + 4 * quad + i) : __ldg(from + 4 * quad + i)) : 0.0f; };
+  return make_float4(at(0), at(1), at(2), at(3));
+}
+template <bool kFresh>
+__device__ __forceinline__ float4 LoadQuad(const float* from, int quad, int K) {
+  if (K % 4 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) return LoadSomeOfQuad<kFresh>(from, quad, K);
+  if (4 * quad >= K) return make_float4(0, 0, 0, 0);
+  const float4* at = reinterpret_cast<const float4*>(from) + quad;
+  return kFresh ? __ldcg(at) : __ldg(at);
+}
+
+// RMSNorm of the residual stream, staged at the start of the phase memory, four values a thread. The norm's weights are asked for before the
+// barrier.
 struct HiddenNorm {
-  static constexpr int kKept = 5;
-  float weight[kKept];
+  static constexpr int kKept = 2;
+  float4 weight[kKept];
 
   __device__ __forceinline__ void Load(const float* w, int K) {
 #pragma unroll
-    for (int j = 0; j < kKept; ++j) {
-      const int i = ThreadId() + j * kStepThreads;
-      weight[j] = i < K ? __ldg(w + i) : 0.0f;
-    }
+    for (int j = 0; j < kKept; ++j) weight[j] = LoadQuad<false>(w, ThreadId() + j * kStepThreads, K);
   }
 };
 
-// Ends behind a barrier of the block. One copy of the code for all phases.
+// Four values, staged as quad `quad` of the phase memory's start. A whole warp; padded is K, whole groups.
+template <WeightFormat F>
+__device__ __forceinline__ void StageQuad(float4 value, int quad, int padded) {
+  char* memory = block_memory + kPhaseAt;
+  const bool inside = 4 * quad < padded;
+  if (inside) reinterpret_cast<float4*>(memory)[quad] = value;
+  if constexpr (IsQuantized(F)) {
+    const QuadForm form(value);
+    if (inside) form.Put(memory + padded * sizeof(float) + quad / 8 * kStagedGroupBytes);
+  }
+}
+
+__device__ __forceinline__ float AddSquares(float4 v, float sum) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum)))); }
+__device__ __forceinline__ float4 Normed(float4 v, float inverse, float4 w) {
+  return make_float4(v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z, v.w * inverse * w.w);
+}
+
+// What is behind the quads that threads keep, of wide models: apart, so that the code is not in others' way.
+inline __device__ __noinline__ float AddSquaresBeyond(float sum) {
+  const StepParams& p = Step{0}.p();
+#pragma unroll 1
+  for (int quad = ThreadId() + HiddenNorm::kKept * kStepThreads; 4 * quad < p.hidden; quad += kStepThreads) {
+    sum = AddSquares(LoadQuad<true>(p.scratch.x, quad, p.hidden), sum);
+  }
+  return sum;
+}
+template <WeightFormat F>
+__device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded) {
+  const StepParams& p = Step{0}.p();
+#pragma unroll 1
+  for (int quad = ThreadId() + HiddenNorm::kKept * kStepThreads; 4 * (quad - quad % kWarp) < padded; quad += kStepThreads) {
+    StageQuad<F>(Normed(LoadQuad<true>(p.scratch.x, quad, p.hidden), inverse, LoadQuad<false>(w, quad, p.hidden)), quad, padded);
+  }
+}
+
+// Ends behind a barrier of the workers. One copy of the code for all phases.
 template <WeightFormat F>
 __device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
-  StepShared& shared = *reinterpret_cast<StepShared*>(block_memory);
+  StepShared& shared = Step{0}.shared();
   const float* from = shared.params.scratch.x;
-  const int K = shared.params.hidden, beyond = ThreadId() + HiddenNorm::kKept * kStepThreads;
-  char* memory = block_memory + kPhaseAt;
-  float* f = reinterpret_cast<float*>(memory) + ThreadId();
-  char* groups = memory + StagedFloatBytes(K) + ThreadId() / kWarp * kStagedGroupBytes;
-  float kept[HiddenNorm::kKept];
+  const int K = shared.params.hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
+  constexpr int kKeptValues = HiddenNorm::kKept * kStepThreads * 4;
+  float4 kept[HiddenNorm::kKept];
   float sum = 0;
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) kept[j] = ThreadId() + j * kStepThreads < K ? LoadShared(from + ThreadId() + j * kStepThreads) : 0.0f;
+  for (int j = 0; j < HiddenNorm::kKept; ++j) kept[j] = LoadQuad<true>(from, ThreadId() + j * kStepThreads, K);
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) sum = fmaf(kept[j], kept[j], sum);
-#pragma unroll 1
-  for (int i = beyond; i < K; i += kStepThreads) {
-    const float v = LoadShared(from + i);
-    sum = fmaf(v, v, sum);
-  }
+  for (int j = 0; j < HiddenNorm::kKept; ++j) sum = AddSquares(kept[j], sum);
+  if (K > kKeptValues) sum = AddSquaresBeyond(sum);
   const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, shared.scratch) / static_cast<float>(K) + shared.params.norm_eps);
-  const int left = (K + kGroup - 1) / kGroup * kGroup - ThreadId();  // of the padded row, from this thread's first element on
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) {  // without a branch around the work, so that all groups are under way at once
-    const float value = kept[j] * inverse * norm.weight[j];
-    const bool inside = j * kStepThreads < left;
-    if (inside) f[j * kStepThreads] = value;
-    if constexpr (IsQuantized(F)) {
-      const GroupForm form(value);
-      if (inside) form.Put(groups + j * kStepWarps * kStagedGroupBytes);
-    }
+  for (int j = 0; j < HiddenNorm::kKept; ++j) {
+    const int quad = ThreadId() + j * kStepThreads;
+    if (4 * (quad - quad % kWarp) < padded) StageQuad<F>(Normed(kept[j], inverse, norm.weight[j]), quad, padded);
   }
-#pragma unroll 1
-  for (int j = HiddenNorm::kKept; j * kStepThreads < left; ++j) {
-    const int i = ThreadId() + j * kStepThreads;
-    const float value = i < K ? LoadShared(from + i) * inverse * __ldg(w + i) : 0.0f;
-    f[j * kStepThreads] = value;
-    if constexpr (IsQuantized(F)) QuantizeGroup(groups + j * kStepWarps * kStagedGroupBytes, value);
-  }
+  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded);
   SyncWorkers();
 }
 

@@ -129,7 +129,15 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
     if (by_slots) {
       const unsigned n = first + u, slot = n & (slots - 1);
       AwaitUse(SharedAddress(&q.full[slot]), (n & slots) == 0 ? 0 : 1);
-      TakeSlot(UnitAt(job, u), q.memory.slots_at + slot * kSlotBytes, q.memory.zeros_at, sums);
+      const Unit unit = UnitAt(job, u);
+      const uint32_t slot_at = q.memory.slots_at + slot * kSlotBytes;
+      if (unit.tile->last < kFewRows) {
+        // Row 1 belongs to lane 4.
+        const float sum = TakeFew(unit, slot_at);
+        sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);
+      } else {
+        TakeSlot(unit, slot_at, q.memory.zeros_at, sums);
+      }
       __syncwarp();
       if (lane == 0) ArriveAt(SharedAddress(&q.empty[slot]));
     } else {

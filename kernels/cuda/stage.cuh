@@ -55,6 +55,36 @@ struct GroupForm {
 };
 __device__ inline void QuantizeGroup(char* to, float value) { GroupForm(value).Put(to); }
 
+// The same from eight lanes with four values each, a quarter of the instructions: a warp's four groups, the same integers.
+struct QuadForm {
+  uint32_t hi, lo;
+  int2 tail;
+
+  __device__ __forceinline__ explicit QuadForm(float4 v) {
+    constexpr float kLargest = 32512.0f;
+    const auto bits = [](float x) { return __float_as_uint(fabsf(x)); };
+    uint32_t most = max(max(bits(v.x), bits(v.y)), max(bits(v.z), bits(v.w)));
+#pragma unroll
+    for (int offset = 4; offset > 0; offset /= 2) most = max(most, __shfl_xor_sync(0xffffffffu, most, offset));
+    const float max = __uint_as_float(most), inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
+    const int i[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse), __float2int_rn(v.w * inverse)};
+    lo = __byte_perm(__byte_perm(i[0], i[1], 0x0040), __byte_perm(i[2], i[3], 0x0040), 0x5410);
+    // The low digit is signed, so the high one is rounded: (i - lo) >> 8.
+    hi = __byte_perm(__byte_perm(i[0] + 128, i[1] + 128, 0x0051), __byte_perm(i[2] + 128, i[3] + 128, 0x0051), 0x5410);
+    int sum = i[0] + i[1] + i[2] + i[3];
+#pragma unroll
+    for (int offset = 4; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    tail = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), sum);
+  }
+  // To the eight lanes' group at `to`.
+  __device__ __forceinline__ void Put(char* to) const {
+    const int lane = ThreadId() % 8;
+    reinterpret_cast<uint32_t*>(to)[lane] = hi;
+    reinterpret_cast<uint32_t*>(to)[8 + lane] = lo;
+    if (lane == 0) *reinterpret_cast<int2*>(to + 64) = tail;
+  }
+};
+
 // One warp, one group, in the forms that `x` has.
 __device__ inline void StageGroup(const Staged& x, int group, float value) {
   if (x.f != nullptr) x.f[group * kGroup + ThreadId() % kWarp] = value;

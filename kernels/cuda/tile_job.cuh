@@ -204,6 +204,32 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
   }
 }
 
+// The same for a tile of one or two rows, which half of all blocks have at the end of their share: a lane a group of one row, in a third of the
+// time. The sums are in lanes 0 and 16, with the same bits.
+inline constexpr int kFewRows = 2;
+__device__ __forceinline__ float TakeFew(const Unit& u, uint32_t slot) {
+  const int lane = ThreadId() % kWarp, row = lane / 16, block = lane / 4 % 4, quarter = lane % 4;
+  const uint32_t at = block * 1024 + (row * kBlockGroups + quarter) * 16;
+  const Staged staged = {nullptr, &SharedAt<char>(u.tile->x)};
+  const bool inside = block < u.n_blocks;
+  const GroupInts x = ReadGroup(staged, (u.first_block + (inside ? block : 0)) * kBlockGroups + quarter);
+  const uint4 w = SharedAt<const uint4>(slot + at);
+  int hi = 0, lo = -8 * x.sum;
+  Q4Word(w.x, x.hi0.x, x.hi1.x, x.lo0.x, x.lo1.x, hi, lo);
+  Q4Word(w.y, x.hi0.y, x.hi1.y, x.lo0.y, x.lo1.y, hi, lo);
+  Q4Word(w.z, x.hi0.z, x.hi1.z, x.lo0.z, x.lo1.z, hi, lo);
+  Q4Word(w.w, x.hi0.w, x.hi1.w, x.lo0.w, x.lo1.w, hi, lo);
+  const float value = static_cast<float>((hi * 256 + lo) * 16);
+  const float scale = inside ? HalfToFloat(SharedAt<const uint16_t>(slot + kSlotValues + row * 32 + block * 8 + quarter * 2)) * (x.scale * 0.0625f) : 0.0f;
+  float sum = 0;  // block after block, as TakeSlot() adds
+#pragma unroll
+  for (int b = 0; b < kPartBlocks; ++b) {
+    const float mine = fmaf(scale, value, sum);
+    sum = __shfl_sync(0xffffffffu, mine, row * 16 + b * 4 + quarter);
+  }
+  return sum;
+}
+
 // ---- rows read where they are needed ------------------------------------------------------------------------------------
 
 // Group `group` of row `row` of a tile times its staged row.
