@@ -3,7 +3,7 @@
 //
 // Tiles of kMlaTile rows pass through a ring of stages in shared memory, filled with cp.async. Two halves of the block work on them at
 // once, one tile apart, so that the softmax of one half hides behind the matrix products of the other:
-//   scorers   8 warps. S = Q K^T: a warp takes all heads x 16 rows x a quarter of the 576 dimensions, its queries in registers for good,
+//   scorers   8 warps. S = Q K^T: a warp takes 16 heads x all rows x a quarter of the 576 dimensions, its queries in registers for good,
 //             because reading them anew for each tile is what shared memory has no time for. The quarters meet in shared memory, after
 //             which a warp has 8 heads x 16 rows whole: the softmax's running maximum and sum.
 //   summers   8 warps. O = P K: a warp takes all heads x 64 latent columns, accumulated in registers. They have time left and fill the
@@ -56,7 +56,7 @@ struct TilePlan {
 struct TileShared {
   TilePlan plan;
   uint64_t weights[2], free[2];  // signals between the halves, see SetSignals()
-  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the rows][quarter that sums up][quarter it is of][lane]
+  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the heads][quarter that sums up][quarter it is of][lane]
   Bf16 weight[2][kTileHeads][kWeightStride];     // of a tile and the one before it, as everything below
   float keep[2][kTileHeads];
   float max[2][2][kTileHeads];                   // of each half of the rows
@@ -165,33 +165,31 @@ __device__ __forceinline__ void AskTiles(const TileShared& x) {
 
 // Where a scorer's part of a tile lies. Made anew for every tile: registers are short.
 struct Scorer {
-  int lane, half, quarter;
+  int lane, heads, quarter;  // which half of the heads, which quarter of the dimensions
 
   __device__ __forceinline__ Scorer() {
     const int thread = ThreadId();
-    lane = thread % kWarp, half = thread / kWarp / kQuarters, quarter = thread / kWarp % kQuarters;
+    lane = thread % kWarp, heads = thread / kWarp / kQuarters, quarter = thread / kWarp % kQuarters;
   }
-  // Of its scores: rows row(), + 1, + 8, + 9.
-  __device__ __forceinline__ int head() const { return quarter * 8 + lane / 4; }
-  __device__ __forceinline__ int row() const { return half * kHalfRows + lane % 4 * 2; }
+  // Of its whole scores: half of the rows, a head, rows row(), + 1, + 8, + 9.
+  __device__ __forceinline__ int half() const { return quarter % 2; }
+  __device__ __forceinline__ int head() const { return heads * 16 + quarter / 2 * 8 + lane / 4; }
+  __device__ __forceinline__ int row() const { return half() * kHalfRows + lane % 4 * 2; }
 };
 
 // The scorers' half.
 __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   const int begin = x.plan.first, end = x.plan.end;
   Await(x.free[(begin + 1) % 2], 0);  // the queries and the first tiles are there
-  uint32_t q[2][kQuarterSteps][4];
+  uint32_t q[kQuarterSteps][4];
   uint32_t k_at;
   {
     const Scorer me;
     const int lane = me.lane;
-    const uint32_t q_at = StageAt(x, x.plan.stages - 1) + (lane % 16 * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 16 * 8) * 2;
+    const uint32_t q_at = StageAt(x, x.plan.stages - 1) + ((me.heads * 16 + lane % 16) * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 16 * 8) * 2;
 #pragma unroll
-    for (int m = 0; m < 2; ++m) {
-#pragma unroll
-      for (int k = 0; k < kQuarterSteps; ++k) LoadMatrix(q_at + m * 16 * kTileStride * 2 + 32 * k, q[m][k]);
-    }
-    k_at = ((me.half * kHalfRows + lane / 16 * 8 + lane % 8) * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 8 % 2 * 8) * 2;
+    for (int k = 0; k < kQuarterSteps; ++k) LoadMatrix(q_at + 32 * k, q[k]);
+    k_at = ((lane / 16 * 8 + lane % 8) * kTileStride + me.quarter * (kTileRow / kQuarters) + lane / 8 % 2 * 8) * 2;
   }
   float max = -INFINITY, total = 0;
   int slot = 0;
@@ -199,30 +197,30 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
     const uint32_t k_from = StageAt(x, slot) + k_at;
-    float d[2][2][4] = {};  // heads 16 m.., rows 8 n..
+    float d[2][2][4] = {};  // rows 16 h + 8 n..
 #pragma unroll
     for (int k = 0; k < kQuarterSteps; ++k) {
-      uint32_t b[4];
-      LoadMatrix(k_from + 32 * k, b);
 #pragma unroll
-      for (int m = 0; m < 2; ++m) {
-        Mma(d[m][0], q[m][k], b[0], b[1]);
-        Mma(d[m][1], q[m][k], b[2], b[3]);
+      for (int h = 0; h < 2; ++h) {
+        uint32_t b[4];
+        LoadMatrix(k_from + h * kHalfRows * kTileStride * 2 + 32 * k, b);
+        Mma(d[h][0], q[k], b[0], b[1]);
+        Mma(d[h][1], q[k], b[2], b[3]);
       }
     }
     const Scorer me;
 #pragma unroll
     for (int g = 0; g < kQuarters; ++g) {
-      const int m = g / 2, j = g % 2 * 2;
-      x.score[me.half][g][me.quarter][me.lane] = make_float4(d[m][0][j], d[m][0][j + 1], d[m][1][j], d[m][1][j + 1]);
+      const int h = g % 2, j = g / 2 * 2;
+      x.score[me.heads][g][me.quarter][me.lane] = make_float4(d[h][0][j], d[h][0][j + 1], d[h][1][j], d[h][1][j + 1]);
     }
     const int left = x.plan.RowsOf(tile) - me.row();
     const float scale = x.plan.scale;
-    MeetAt(kHalfBarrier + me.half, kScorers / 2);
+    MeetAt(kHalfBarrier + me.heads, kScorers / 2);
     float s[4] = {};
 #pragma unroll
     for (int g = 0; g < kQuarters; ++g) {
-      const float4 part = x.score[me.half][me.quarter][g][me.lane];
+      const float4 part = x.score[me.heads][me.quarter][g][me.lane];
       s[0] += part.x, s[1] += part.y, s[2] += part.z, s[3] += part.w;
     }
 #pragma unroll
@@ -230,9 +228,9 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
     float mine = fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3]));
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 1));
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 2));
-    if (me.lane % 4 == 0) x.max[now][me.half][me.head()] = mine;
+    if (me.lane % 4 == 0) x.max[now][me.half()][me.head()] = mine;
     MeetAt(kScorerBarrier, kScorers);
-    const float new_max = fmaxf(max, fmaxf(mine, x.max[now][me.half ^ 1][me.head()]));
+    const float new_max = fmaxf(max, fmaxf(mine, x.max[now][me.half() ^ 1][me.head()]));
     const float keep = exp2f(max - new_max);
     max = new_max;
     total *= keep;
@@ -242,7 +240,7 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
       *reinterpret_cast<uint32_t*>(&x.weight[now][me.head()][me.row() + 4 * j]) = pair;
       total += Bf16Low(pair) + Bf16High(pair);  // of what the matrix units will see, so that the weights add up to one
     }
-    if (me.half == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
+    if (me.half() == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
     Signal(x.weights[now]);
     Await(x.free[now], (tile - begin + 1) / 2);  // the next tile is there, and the weights' place for it is free
     slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
@@ -250,9 +248,9 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   total += __shfl_xor_sync(0xffffffffu, total, 1);
   total += __shfl_xor_sync(0xffffffffu, total, 2);
   const Scorer me;
-  if (me.lane % 4 == 0) x.total[me.half][me.head()] = total;
+  if (me.lane % 4 == 0) x.total[me.half()][me.head()] = total;
   MeetAt(kScorerBarrier, kScorers);
-  if (me.half == 0 && me.lane % 4 == 0 && me.head() < x.plan.heads) {
+  if (me.half() == 0 && me.lane % 4 == 0 && me.head() < x.plan.heads) {
     *reinterpret_cast<float2*>(x.plan.partials + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total + x.total[1][me.head()]);
   }
 }
