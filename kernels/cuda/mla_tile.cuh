@@ -262,6 +262,19 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   }
 }
 
+// A number of the plan, read now: kept since the plan was made it would take a register.
+__device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<const volatile int*>(&number); }
+
+// The summers, with tile `tile` in stage `slot` and its weights: starts the copy of the tile that takes the stage of the one before. The scorers are a
+// tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too. The first stage to be filled
+// anew is that of the queries, which is the scorers' to give.
+__device__ __forceinline__ void FetchAhead(const TileShared& x, int tile, int slot) {
+  const int begin = ReadNow(x.plan.first);
+  if (tile > begin) Await(x.free[tile % 2], (tile - begin + 1) / 2);
+  const int stages = ReadNow(x.plan.stages), ahead = tile + stages - 1;
+  if (ahead < ReadNow(x.plan.end)) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
+}
+
 // The summers' half.
 __device__ __forceinline__ void SumTiles(const TileShared& x) {
   const int lane = ThreadId() % kWarp, columns = (ThreadId() - kScorers) / kWarp * kSummerColumns;
@@ -318,12 +331,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
         }
       }
       if (row > 0) continue;
-      // The scorers are a tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too, for its
-      // stage to be free. By now they are: in front of the tile they would be waited for. The first to be filled anew is the stage of the queries,
-      // which is the scorers' to give.
-      if (tile > begin) Await(x.free[now], (tile - begin + 1) / 2);
-      const int ahead = tile + stages - 1;
-      if (ahead < end) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
+      FetchAhead(x, tile, slot);  // the summers need not wait for each other here; in front of the products they would
       CommitCopies();
     }
     if (tile + 1 < end) {
