@@ -95,14 +95,14 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
 enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 
-// Signals between the halves are mbarriers that every warp of one half arrives at. There are two of each kind, for even and odd tiles: the half
+// Signals between the halves are mbarriers that every thread of one half arrives at: for what a thread did it arrives itself, because racecheck
+// does not take an arrival behind __syncwarp() for those of the warp's other lanes. There are two of each kind, for even and odd tiles: the half
 // that arrives may be a tile ahead of the one that waits. The planning thread sets them before a plan and ends them behind it.
 __device__ __forceinline__ void SetSignals(TileShared& x) {
-  constexpr int kArrivals = kScorers / kWarp;
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.weights[i])), "r"(kArrivals) : "memory");
-    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.free[i])), "r"(kArrivals) : "memory");
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.weights[i])), "r"(kScorers) : "memory");
+    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.free[i])), "r"(kTileThreads - kScorers) : "memory");
   }
 }
 __device__ __forceinline__ void EndSignals(TileShared& x) {
@@ -113,16 +113,21 @@ __device__ __forceinline__ void EndSignals(TileShared& x) {
   }
 }
 __device__ __forceinline__ void Signal(const uint64_t& signal) {
-  __syncwarp();
-  if (ThreadId() % kWarp == 0) asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(SharedAddress(&signal)) : "memory");
+  asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(SharedAddress(&signal)) : "memory");
 }
 // Waits for use `use` (from 0) of a signal.
 __device__ __forceinline__ void Await(const uint64_t& signal, int use) {
+#if __CUDA_ARCH__ >= 900
+#define RILL_WAIT "try_wait"  // sleeps a while
+#else
+#define RILL_WAIT "test_wait"
+#endif
   uint32_t done;
   do {
-    asm volatile("{\n\t.reg .pred p;\n\tmbarrier.test_wait.parity.shared.b64 p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
+    asm volatile("{\n\t.reg .pred p;\n\tmbarrier." RILL_WAIT ".parity.shared.b64 p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
                  : "=r"(done) : "r"(SharedAddress(&signal)), "r"(use & 1) : "memory");
   } while (done == 0);
+#undef RILL_WAIT
 }
 
 // All but the newest `n` groups of this thread's copies have landed.
@@ -255,6 +260,19 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   }
 }
 
+// A number of the plan, read now: kept since the plan was made it would take a register.
+__device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<const volatile int*>(&number); }
+
+// The summers, with tile `tile` in stage `slot` and its weights: starts the copy of the tile that takes the stage of the one before. The scorers are a
+// tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too. The first stage to be filled
+// anew is that of the queries, which is the scorers' to give.
+__device__ __forceinline__ void FetchAhead(const TileShared& x, int tile, int slot) {
+  const int begin = ReadNow(x.plan.first);
+  if (tile > begin) Await(x.free[tile % 2], (tile - begin + 1) / 2);
+  const int stages = ReadNow(x.plan.stages), ahead = tile + stages - 1;
+  if (ahead < ReadNow(x.plan.end)) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
+}
+
 // The summers' half.
 __device__ __forceinline__ void SumTiles(const TileShared& x) {
   const int lane = ThreadId() % kWarp, columns = (ThreadId() - kScorers) / kWarp * kSummerColumns;
@@ -281,10 +299,6 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
   for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
     Await(x.weights[now], (tile - begin) / 2);
-    // All summers are done with the tile before, and all scorers with the queries: a stage is free.
-    const int ahead = tile + stages - 1;
-    if (ahead < end) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
-    CommitCopies();
     if (tile > begin) {
 #pragma unroll
       for (int m = 0; m < 2; ++m) {
@@ -314,6 +328,9 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
           Mma(acc[m][c + 1], a[m], b[2], b[3]);
         }
       }
+      if (row > 0) continue;
+      FetchAhead(x, tile, slot);  // the summers need not wait for each other here; in front of the products they would
+      CommitCopies();
     }
     if (tile + 1 < end) {
       WaitCopies(stages - 3);  // of the tile after the next

@@ -1,5 +1,6 @@
 #include "tests/support/devices.h"
 
+#include <cstdlib>
 #include <utility>
 
 #include "kernels/device/guarded_device.h"
@@ -15,8 +16,13 @@ std::string WhyAbsent(const std::string& name) {
   return absent ? std::string(status.message()) : "";
 }
 
+int SmBudget() {
+  const char* budget = std::getenv("RILL_TEST_SM_BUDGET");
+  return budget == nullptr ? 0 : std::atoi(budget);
+}
+
 absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, int n_threads) {
-  absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, n_threads);
+  absl::StatusOr<std::unique_ptr<Device>> device = OpenDevice(name, n_threads, name == "cuda" ? SmBudget() : 0);
   if (!device.ok() || !(*device)->is_host()) return device;
   return GuardDevice(*std::move(device));
 }

@@ -28,6 +28,9 @@ std::vector<std::string> DeviceNames();
 // has one, and when opening it fails for another reason, which then is the test's failure.
 std::string WhyAbsent(const std::string& name);
 
+// How many multiprocessors of a GPU the tests may use: the environment variable RILL_TEST_SM_BUDGET, 0 (all) if it is not set.
+int SmBudget();
+
 // Guarded when it is a host device. `n_threads` as in OpenDevice.
 absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, int n_threads = 0);
 
