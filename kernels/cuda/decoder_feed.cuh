@@ -112,7 +112,7 @@ __device__ __forceinline__ void FindRecords(Step s) {
     s.shared().chosen[ThreadId()] = e < kMostRecords ? s.shared().record[e] : m.experts.record[e];
   }
   __syncwarp();
-  if (ThreadId() == 0) ArriveAt(SharedAddress(&s.shared().has_chosen));
+  Arrive(s.shared().has_chosen);
 }
 
 // Any number of experts and groups.

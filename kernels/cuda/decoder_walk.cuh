@@ -57,7 +57,7 @@ __device__ inline void BeginStep(const StepParams& from) {
   if (IsFeeder()) {
     const uint32_t base = SharedAddress(block_memory);
     BeginQueue(shared.queue, {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), static_cast<unsigned>(from.slots)});
-    if (ThreadId() == kWorkers) SetSignal(SharedAddress(&shared.has_chosen), 1), SetSignal(SharedAddress(&shared.has_mixed), 1);
+    if (ThreadId() == kWorkers) SetSignal(shared.has_chosen, kWarp), SetSignal(shared.has_mixed, kWorkers);
     __syncthreads();
     return;
   }
@@ -197,7 +197,7 @@ template <WeightFormat F, bool kKda, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
   Cross<Barrier>(s, [&] {
-    if (!kKda && ThreadId() == 0) ArriveAt(SharedAddress(&s.shared().has_mixed));
+    if (!kKda) Arrive(s.shared().has_mixed);
   });
   Rows rows(s);
   rows.Ask(s);
@@ -342,11 +342,11 @@ template <WeightFormat F>
 __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed, unsigned& n_chosen) {
   Feed<F, InputRows<F>>(s, f);
   PrefetchAhead(s.l().ahead, f);
-  if (!s.l().is_kda) AwaitUse(SharedAddress(&s.shared().has_mixed), n_mixed++);
+  if (!s.l().is_kda) Await(s.shared().has_mixed, n_mixed++);
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
   if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
-  AwaitUse(SharedAddress(&s.shared().has_chosen), n_chosen++);
+  Await(s.shared().has_chosen, n_chosen++);
   Feed<F, ExpertRows<F>>(s, f);
   Feed<F, DownRows<F>>(s, f);
   if (SharedApart(s)) Feed<F, OutputRows<F, Answer::kShared>>(s, f);

@@ -37,17 +37,16 @@ struct JobQueue {
 };
 
 __device__ __forceinline__ bool IsFeeder() { return ThreadId() >= kWorkers; }
-__device__ __forceinline__ void SyncFeeders() { asm volatile("bar.sync 4, %0;" ::"n"(kFeederWarps * kWarp) : "memory"); }
 
 // By the feeders, before anything else; a barrier of the whole block follows.
 __device__ __forceinline__ void BeginQueue(JobQueue& q, const JobMemory& memory) {
   const int i = ThreadId() - kWorkers;
   if (i < static_cast<int>(kMostSlots)) {
-    SetSignal(SharedAddress(&q.full[i]), kWarp);
-    SetSignal(SharedAddress(&q.empty[i]), 1);
+    SetSignal(q.full[i], kWarp);
+    SetSignal(q.empty[i], kWarp);
   } else if (i < static_cast<int>(kMostSlots) + kQueuedJobs) {
-    SetSignal(SharedAddress(&q.built[i - kMostSlots]), 1);
-    SetSignal(SharedAddress(&q.over[i - kMostSlots]), kWorkerWarps);
+    SetSignal(q.built[i - kMostSlots], kFeederWarps * kWarp);
+    SetSignal(q.over[i - kMostSlots], kWorkers);
   } else if (i == kFeederWarps * kWarp - 1) {
     q.memory = memory;
     q.taken = 0;
@@ -80,9 +79,9 @@ __device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool de
 #pragma unroll 1
   for (int u = ThreadId() / kWarp - kWorkerWarps; u < n_units; u += kFeederWarps) {
     const unsigned n = first + u, slot = n & (slots - 1);
-    AwaitUse(SharedAddress(&q.empty[slot]), (n & slots) == 0 ? 1 : 0);  // the use before; there is none before the first
+    Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);  // the use before; there is none before the first
     FillSlot(UnitAt(job, u), groups, q.memory.slots_at + slot * kSlotBytes);
-    ArriveWithCopies(SharedAddress(&q.full[slot]));
+    ArriveWithCopies(q.full[slot]);
     CommitCopies();
     if (deep) asm volatile("cp.async.wait_group %0;" ::"n"(kFeedDeep) : "memory");
     else asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
@@ -94,13 +93,13 @@ template <WeightFormat F, typename Build>
 __device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build build) {
   const int at = f.jobs % kQueuedJobs;
   Job& job = q.job[at];
-  AwaitUse(SharedAddress(&q.over[at]), f.jobs / kQueuedJobs + 1);  // of the job before in this place
+  Await(q.over[at], f.jobs / kQueuedJobs + 1);  // of the job before in this place
   if (f.warp == 0) {
     build(job);
     if (ThreadId() % kWarp == 0) job.first = f.units;
   }
-  SyncFeeders();
-  if (ThreadId() == kWorkers) ArriveAt(SharedAddress(&q.built[at]));
+  Arrive(q.built[at]);
+  Await(q.built[at], f.jobs / kQueuedJobs);
   FillSlots<F>(SharedAddress(&q), f.jobs, deep);
   if (UsesSlots<F>(job, q.memory)) f.units += job.n_units;
   ++f.jobs;
@@ -111,7 +110,7 @@ __device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build
 // The number of the next job, when it is built. With it comes what the feeders wrote before it.
 __device__ __forceinline__ int AwaitJob(const JobQueue& q) {
   const int n = *static_cast<const volatile int*>(&q.taken);
-  AwaitUse(SharedAddress(&q.built[n % kQueuedJobs]), n / kQueuedJobs);
+  Await(q.built[n % kQueuedJobs], n / kQueuedJobs);
   return n;
 }
 
@@ -128,7 +127,7 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
     float sums[2] = {0, 0};
     if (by_slots) {
       const unsigned n = first + u, slot = n & (slots - 1);
-      AwaitUse(SharedAddress(&q.full[slot]), (n & slots) == 0 ? 0 : 1);
+      Await(q.full[slot], (n & slots) == 0 ? 0 : 1);
       const Unit unit = UnitAt(job, u);
       const uint32_t slot_at = q.memory.slots_at + slot * kSlotBytes;
       if (unit.tile->last < kFewRows) {
@@ -138,8 +137,7 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
       } else {
         TakeSlot(unit, slot_at, q.memory.zeros_at, sums);
       }
-      __syncwarp();
-      if (lane == 0) ArriveAt(SharedAddress(&q.empty[slot]));
+      Arrive(q.empty[slot]);
     } else {
       const float2 both = TakeRows<F>(SharedAddress(&job), u);
       sums[0] = both.x, sums[1] = both.y;
@@ -154,10 +152,7 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   if (ThreadId() == 0) q.taken = job_index + 1;
 }
 
-// The warp reads nothing of the job any more.
-__device__ __forceinline__ void EndJob(JobQueue& q, int job_index) {
-  __syncwarp();
-  if (ThreadId() % kWarp == 0) ArriveAt(SharedAddress(&q.over[job_index % kQueuedJobs]));
-}
+// The thread reads nothing of the job any more.
+__device__ __forceinline__ void EndJob(JobQueue& q, int job_index) { Arrive(q.over[job_index % kQueuedJobs]); }
 
 }  // namespace rill::cuda

@@ -95,39 +95,15 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
 enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 
-// Signals between the halves are mbarriers that every thread of one half arrives at: for what a thread did it arrives itself, because racecheck
-// does not take an arrival behind __syncwarp() for those of the warp's other lanes. There are two of each kind, for even and odd tiles: the half
-// that arrives may be a tile ahead of the one that waits. The planning thread sets them before a plan and ends them behind it.
+// Signals between the halves: every thread of one half arrives. There are two of each kind, for even and odd tiles, as the half that arrives may
+// be a tile ahead of the one that waits. The planning thread sets them before a plan and ends them behind it.
 __device__ __forceinline__ void SetSignals(TileShared& x) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.weights[i])), "r"(kScorers) : "memory");
-    asm volatile("mbarrier.init.shared.b64 [%0], %1;" ::"r"(SharedAddress(&x.free[i])), "r"(kTileThreads - kScorers) : "memory");
-  }
+  for (int i = 0; i < 2; ++i) SetSignal(x.weights[i], kScorers), SetSignal(x.free[i], kTileThreads - kScorers);
 }
 __device__ __forceinline__ void EndSignals(TileShared& x) {
 #pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(SharedAddress(&x.weights[i])) : "memory");
-    asm volatile("mbarrier.inval.shared.b64 [%0];" ::"r"(SharedAddress(&x.free[i])) : "memory");
-  }
-}
-__device__ __forceinline__ void Signal(const uint64_t& signal) {
-  asm volatile("{\n\t.reg .b64 state;\n\tmbarrier.arrive.shared.b64 state, [%0];\n\t}" ::"r"(SharedAddress(&signal)) : "memory");
-}
-// Waits for use `use` (from 0) of a signal.
-__device__ __forceinline__ void Await(const uint64_t& signal, int use) {
-#if __CUDA_ARCH__ >= 900
-#define RILL_WAIT "try_wait"  // sleeps a while
-#else
-#define RILL_WAIT "test_wait"
-#endif
-  uint32_t done;
-  do {
-    asm volatile("{\n\t.reg .pred p;\n\tmbarrier." RILL_WAIT ".parity.shared.b64 p, [%1], %2;\n\tselp.u32 %0, 1, 0, p;\n\t}"
-                 : "=r"(done) : "r"(SharedAddress(&signal)), "r"(use & 1) : "memory");
-  } while (done == 0);
-#undef RILL_WAIT
+  for (int i = 0; i < 2; ++i) EndSignal(x.weights[i]), EndSignal(x.free[i]);
 }
 
 // All but the newest `n` groups of this thread's copies have landed.
@@ -246,7 +222,7 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
       total += Bf16Low(pair) + Bf16High(pair);  // of what the matrix units will see, so that the weights add up to one
     }
     if (me.half() == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
-    Signal(x.weights[now]);
+    Arrive(x.weights[now]);
     Await(x.free[now], (tile - begin + 1) / 2);  // the next tile is there, and the weights' place for it is free
     slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
   }
@@ -285,8 +261,8 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
   }
   CommitCopies();
   WaitCopies(0);
-  Signal(x.free[(begin + 1) % 2]);
-  Signal(x.free[begin % 2]);  // there are two first tiles, and no weights yet
+  Arrive(x.free[(begin + 1) % 2]);
+  Arrive(x.free[begin % 2]);  // there are two first tiles, and no weights yet
 #pragma unroll 1
   for (int i = kAskedTiles; i < stages - 1; ++i) {
     if (begin + i < end) FetchTile(x, begin + i, i);
@@ -334,7 +310,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
     }
     if (tile + 1 < end) {
       WaitCopies(stages - 3);  // of the tile after the next
-      Signal(x.free[now ^ 1]);
+      Arrive(x.free[now ^ 1]);
     }
     slot = slot + 1 == stages ? 0 : slot + 1;
   }

@@ -9,7 +9,7 @@ inline constexpr int kTileRows = 16;
 inline constexpr int kTaskTiles = 4;      // of 32 rows of an expert: gate, gate, up, up
 inline constexpr int kBlockGroups = 4;
 inline constexpr int kPartBlocks = 4;
-inline constexpr int kMostTiles = 96;     // of a job
+inline constexpr int kMostTiles = 80;     // of a job: what a share of 48B's head has, and no more, so that attention has room for five stages
 inline constexpr int kMostUnits = 1024;
 
 // Floats of a head's partial of the attention (mla.cuh), whole sectors of memory; the last two are its statistics.

@@ -17,6 +17,7 @@
 #pragma once
 
 #include "kernels/cuda/dot.cuh"
+#include "kernels/cuda/signal.cuh"
 
 namespace rill::cuda {
 
@@ -31,7 +32,6 @@ inline constexpr int kZeroBytes = (kPartBlocks - 1) * kBlockBytes + 32;
 // orders them freely between barriers; through a pointer it knows nothing about they would be generic and in order.
 extern __shared__ __align__(128) char block_memory[];
 
-__device__ __forceinline__ uint32_t SharedAddress(const void* p) { return static_cast<uint32_t>(__cvta_generic_to_shared(p)); }
 template <typename T>
 __device__ __forceinline__ T& SharedAt(uint32_t address) {
   return *reinterpret_cast<T*>(block_memory + (address - SharedAddress(block_memory)));

@@ -77,7 +77,7 @@ __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f, unsigned
   if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
   if (part == Part::kMoe) {
     cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
-    cuda::AwaitUse(cuda::SharedAddress(&s.shared().has_chosen), use);
+    cuda::Await(s.shared().has_chosen, use);
     cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
     cuda::Feed<kFormat, cuda::DownRows<kFormat>>(s, f);
   }
