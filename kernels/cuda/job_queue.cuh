@@ -75,12 +75,14 @@ __device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool de
   const Job& job = q.job[job_index % kQueuedJobs];
   const int n_units = job.n_units, groups = job.groups;
   const unsigned first = job.first, slots = q.memory.slots;
+  const uint32_t slots_at = q.memory.slots_at;
+  const Units units(job);
   if (!UsesSlots<F>(job, q.memory)) return;
 #pragma unroll 1
   for (int u = ThreadId() / kWarp - kWorkerWarps; u < n_units; u += kFeederWarps) {
     const unsigned n = first + u, slot = n & (slots - 1);
     Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);  // the use before; there is none before the first
-    FillSlot(UnitAt(job, u), groups, q.memory.slots_at + slot * kSlotBytes);
+    FillSlot(units.At(u), groups, slots_at + slot * kSlotBytes);
     ArriveWithCopies(q.full[slot]);
     CommitCopies();
     if (deep) asm volatile("cp.async.wait_group %0;" ::"n"(kFeedDeep) : "memory");
@@ -121,21 +123,23 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   const Job& job = q.job[job_index % kQueuedJobs];
   const int lane = ThreadId() % kWarp, n_units = job.n_units;
   const bool by_slots = UsesSlots<F>(job, q.memory);
-  const unsigned first = job.first, slots = q.memory.slots;
+  const unsigned first = job.first;
+  const JobMemory memory = q.memory;
+  const Units units(job);
 #pragma unroll 1
   for (int u = ThreadId() / kWarp; u < n_units; u += kWorkerWarps) {
     float sums[2] = {0, 0};
     if (by_slots) {
-      const unsigned n = first + u, slot = n & (slots - 1);
-      Await(q.full[slot], (n & slots) == 0 ? 0 : 1);
-      const Unit unit = UnitAt(job, u);
-      const uint32_t slot_at = q.memory.slots_at + slot * kSlotBytes;
+      const unsigned n = first + u, slot = n & (memory.slots - 1);
+      const Unit unit = units.At(u);
+      const uint32_t slot_at = memory.slots_at + slot * kSlotBytes;
+      Await(q.full[slot], (n & memory.slots) == 0 ? 0 : 1);
       if (unit.tile->last < kFewRows) {
         // Row 1 belongs to lane 4.
         const float sum = TakeFew(unit, slot_at);
         sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);
       } else {
-        TakeSlot(unit, slot_at, q.memory.zeros_at, sums);
+        TakeSlot(unit, slot_at, memory.zeros_at, sums);
       }
       Arrive(q.empty[slot]);
     } else {
@@ -144,7 +148,7 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
     }
     sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
     if (lane % 4 == 0) {
-      float* to = &SharedAt<float>(q.memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
+      float* to = &SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
       to[0] = sums[0], to[8] = sums[1];
     }
   }

@@ -13,7 +13,12 @@ inline constexpr int kWarp = 32;
 inline constexpr int kMaxWarps = 32;
 inline constexpr int kWorkers = 512;  // threads that compute, of a block whose other warps bring weights
 
-__device__ __forceinline__ int ThreadId() { return static_cast<int>(threadIdx.x); }
+// Said to be what it is, so that / and % of it are a shift and a mask.
+__device__ __forceinline__ int ThreadId() {
+  const int thread = static_cast<int>(threadIdx.x);
+  __builtin_assume(thread >= 0 && thread < 1024);
+  return thread;
+}
 __device__ __forceinline__ int BlockId() { return static_cast<int>(blockIdx.x); }
 __device__ __forceinline__ int GridSize() { return static_cast<int>(gridDim.x); }
 

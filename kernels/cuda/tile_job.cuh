@@ -144,12 +144,19 @@ struct Unit {
   int first_block, n_blocks;
 };
 
-__device__ __forceinline__ Unit UnitAt(const Job& job, int u) {
-  const unsigned per_part = job.per_part, blocks = job.blocks;
-  const int tile = static_cast<int>(u * per_part >> 16), part = u - tile * job.parts;
-  const int first = static_cast<int>(blocks * part * per_part >> 16), end = static_cast<int>(blocks * (part + 1) * per_part >> 16);
-  return {job.tile + tile, first, end - first};
-}
+// How a job's units lie, in registers: shared memory would be read anew for each of them.
+struct Units {
+  const Tile* tiles;
+  unsigned per_part, blocks;
+  int parts;
+
+  __device__ __forceinline__ explicit Units(const Job& job) : tiles(job.tile), per_part(job.per_part), blocks(job.blocks), parts(job.parts) {}
+  __device__ __forceinline__ Unit At(int u) const {
+    const int tile = static_cast<int>(u * per_part >> 16), part = u - tile * parts;
+    const int first = static_cast<int>(blocks * part * per_part >> 16), end = static_cast<int>(blocks * (part + 1) * per_part >> 16);
+    return {tiles + tile, first, end - first};
+  }
+};
 
 // ---- q4 -------------------------------------------------------------------------------------------------------------
 
@@ -194,7 +201,7 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
     MmaBytesFirst(d, v.x & kHigh, w.x & kHigh, v.y & kHigh, w.y & kHigh, second.x, second.y);
     MmaBytes(c, v.z & kLow, w.z & kLow, v.w & kLow, w.w & kLow, first.z, first.w);
     MmaBytes(d, v.z & kHigh, w.z & kHigh, v.w & kHigh, w.w & kHigh, second.z, second.w);
-    const float scale = __uint_as_float(tail.x) * 0.0625f;
+    const float scale = __uint_as_float(tail.x);
     const int offset = -128 * static_cast<int>(tail.y);
     const int low = (c[0] * 16 + d[0]) * 256 + (c[1] * 16 + d[1]) + offset, high = (c[2] * 16 + d[2]) * 256 + (c[3] * 16 + d[3]) + offset;
     const float low_scale = HalfToFloat(SharedAt<const uint16_t>(scales + b * 8)) * scale;
@@ -202,6 +209,7 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
     sums[0] = fmaf(b < n ? low_scale : 0.0f, static_cast<float>(low), sums[0]);
     sums[1] = fmaf(b < n ? high_scale : 0.0f, static_cast<float>(high), sums[1]);
   }
+  sums[0] *= 0.0625f, sums[1] *= 0.0625f;  // the integers counted sixteenfold
 }
 
 // The same for a tile of one or two rows, which half of all blocks have at the end of their share: a lane a group of one row, in a third of the
@@ -219,8 +227,8 @@ __device__ __forceinline__ float TakeFew(const Unit& u, uint32_t slot) {
   Q4Word(w.y, x.hi0.y, x.hi1.y, x.lo0.y, x.lo1.y, hi, lo);
   Q4Word(w.z, x.hi0.z, x.hi1.z, x.lo0.z, x.lo1.z, hi, lo);
   Q4Word(w.w, x.hi0.w, x.hi1.w, x.lo0.w, x.lo1.w, hi, lo);
-  const float value = static_cast<float>((hi * 256 + lo) * 16);
-  const float scale = inside ? HalfToFloat(SharedAt<const uint16_t>(slot + kSlotValues + row * 32 + block * 8 + quarter * 2)) * (x.scale * 0.0625f) : 0.0f;
+  const float value = static_cast<float>(hi * 256 + lo);
+  const float scale = inside ? HalfToFloat(SharedAt<const uint16_t>(slot + kSlotValues + row * 32 + block * 8 + quarter * 2)) * x.scale : 0.0f;
   float sum = 0;  // block after block, as TakeSlot() adds
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
@@ -267,7 +275,7 @@ __device__ __forceinline__ float GroupDot(const Tile& t, int64_t row, int group,
 template <WeightFormat F>
 __device__ __noinline__ float2 TakeRows(uint32_t job_at, int unit) {
   const Job& job = SharedAt<const Job>(job_at);
-  const Unit u = UnitAt(job, unit);
+  const Unit u = Units(job).At(unit);
   const Tile& t = *u.tile;
   const int low = min(ThreadId() % kWarp / 4, t.last), high = min(ThreadId() % kWarp / 4 + 8, t.last);
   float2 sums = {0, 0};
