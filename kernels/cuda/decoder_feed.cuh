@@ -238,14 +238,14 @@ struct DownRows {
     const StepMoe& m = s.l().moe;
     const float* from = s.p().scratch.activated;
     before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId() / kTileRows, s.p().hidden - 1));
-    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 2 * kStepThreads) {
+    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 4 * kStepThreads) {
       const float* shared = from + m.top_k * width;
-      const float low = ThreadId() < width ? LoadShared(shared + ThreadId()) : 0.0f;
-      const float high = ThreadId() + kStepThreads < width ? LoadShared(shared + ThreadId() + kStepThreads) : 0.0f;
+      const float4 value = 4 * ThreadId() < width ? __ldcg(reinterpret_cast<const float4*>(shared) + ThreadId()) : make_float4(0, 0, 0, 0);
       CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
-      char* to = s.memory() + m.top_k * FormBytes<F>(width) + ThreadId() / kWarp * kStagedGroupBytes;
-      if (ThreadId() < width) QuantizeGroup(to, low);
-      if (ThreadId() + kStepThreads < width) QuantizeGroup(to + kStepWarps * kStagedGroupBytes, high);
+      if (4 * (ThreadId() - ThreadId() % kWarp) < width) {
+        const QuadForm form(value);
+        if (4 * ThreadId() < width) form.Put(s.memory() + m.top_k * FormBytes<F>(width) + ThreadId() / 8 * kStagedGroupBytes);
+      }
       SyncWorkers();
       return;
     }

@@ -19,7 +19,7 @@ struct StepShared {
   JobQueue queue;
   uint64_t has_chosen;            // signal: the layer's experts are known
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
-  unsigned barrier_target;        // the first thread's: arrivals that the next wait waits for
+  unsigned barrier_target;        // GridBarrier::kThread's: arrivals that the next wait waits for
   int index;                      // of the layer
   float scratch[kMaxWarps];
   int candidates;                 // for the choice of experts

@@ -13,15 +13,17 @@
 
 namespace rill::cuda {
 
-// Arrivals are counted for ever; comparing the difference survives the wrap. The block's barriers carry the order to and from its first
-// thread, whose release and acquire carry it across the grid.
+// Arrivals are counted for ever; comparing the difference survives the wrap. The workers' barriers carry the order to and from one thread, whose
+// release and acquire carry it across the grid. It belongs to the last warp, which has the least to do while the release waits for the block's stores.
 struct GridBarrier {
+  static constexpr int kThread = kStepThreads - kWarp;
+
   __device__ __forceinline__ static void Arrive(Step s) {
     SyncWorkers();
-    if (ThreadId() == 0) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
+    if (ThreadId() == kThread) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
   }
   __device__ __forceinline__ static void Wait(Step s) {
-    if (ThreadId() == 0) {
+    if (ThreadId() == kThread) {
       const unsigned* arrivals = s.p().barrier;
       const unsigned target = s.shared().barrier_target + GridSize();
       s.shared().barrier_target = target;
