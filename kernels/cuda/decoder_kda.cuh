@@ -286,7 +286,7 @@ __device__ inline void AdvanceTails(Step s) {
   constexpr int kUsualWidth = 4, kMostWidth = 8;
   const Share share = ShareOf(s.p(), 3 * k.C);
 #pragma unroll 1
-  for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {
+  for (int c = share.begin + ThreadId(); c < share.end; c += kStepThreads) {
     const int which = c / k.C, channel = c - which * k.C;
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
     const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[which] + channel);

@@ -14,7 +14,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) StepKernel(const __grid_cons
   do {
     InputPhase<F, Barrier>(CurrentStep());
     Mix<F, Barrier>();
-    Feed<F, Barrier>();
+    FeedForward<F, Barrier>();
   } while (CurrentStep().index < params.n_layers);
   HeadPhase<F, Barrier>(Step{params.n_layers - 1});
 }

@@ -43,7 +43,7 @@ struct Ahead {
   const char* data;
   int bytes, each;
 };
-inline constexpr int kMaxAhead = 16;
+inline constexpr int kMaxAhead = 10;
 
 // Where the matrices of an expert's record lie: values and scales of gate, up, down.
 struct RecordOffsets {

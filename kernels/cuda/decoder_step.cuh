@@ -91,8 +91,8 @@ __device__ __forceinline__ uint32_t HiddenForm(Step s) { return s.memory_at() + 
 
 // ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
 
-// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kDeep, see FeedJob(); Build(s, job, first, n) makes the
-// job of rows [first, first + n), by one feeder; Done(s, job, first, n) uses its sums.
+// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kDeep, see FeedJob();
+// Build(s, job, first, n) makes the job of rows [first, first + n), by one feeder; Done(s, job, first, n) uses its sums.
 
 // The feeders' side of a phase.
 template <WeightFormat F, typename Rows>
@@ -306,7 +306,7 @@ __device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
 #endif
 }
 
-// A feeder asks for its share of each piece, a lane a piece.
+// A feeder warp asks for its share of each piece, a lane a piece.
 __device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead], const Feeder& f) {
   const int lane = ThreadId() % kWarp;
   if (lane >= kMaxAhead) return;

@@ -1,8 +1,8 @@
 // kernels/cuda/decoder_walk.cuh — the phases of a layer, and the barrier between them.
 //
 // Every phase has the same shape: arrive, ask for what needs no activation (norms, states), wait, stage the activations, compute, write.
-// What is asked for between arriving and waiting hides the barrier; the weights of q4 come by themselves (FeedStep). A phase is a function of its own
-// that is not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
+// What is asked for between arriving and waiting hides the barrier; the weights of q4 come by themselves (FeedStep). A phase is a function
+// of its own that is not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
 #pragma once
 
 #include <algorithm>
@@ -13,8 +13,9 @@
 
 namespace rill::cuda {
 
-// Arrivals are counted for ever; comparing the difference survives the wrap. The workers' barriers carry the order to and from one thread, whose
-// release and acquire carry it across the grid. It belongs to the last warp, which has the least to do while the release waits for the block's stores.
+// Arrivals are counted for ever; comparing the difference survives the wrap. The workers' barriers carry the order to and from one thread,
+// whose release and acquire carry it across the grid. It is in the last warp, which has the least to do while the release waits for the
+// block's stores.
 struct GridBarrier {
   static constexpr int kThread = kStepThreads - kWarp;
 
@@ -326,7 +327,7 @@ __device__ __noinline__ void DenseDownPhase(Step s) {
 }
 
 template <WeightFormat F, typename Barrier>
-__device__ __forceinline__ void Feed() {
+__device__ __forceinline__ void FeedForward() {
   RoutePhase<F, Barrier>(CurrentStep());
   if (CurrentStep().l().is_moe) {
     ExpertPhase<F, Barrier>(CurrentStep());
@@ -362,7 +363,9 @@ __device__ __noinline__ void FeedStep() {
 #pragma unroll 1
   for (int i = 0; i < n_layers; ++i) {
     // In place of a layer that the workers have left: the feeders are never more than kQueuedJobs ahead.
-    if (f.warp == kFeederWarps - 1 && i + 1 < n_layers) LoadLayer(Step{0}.p().layers + i + 1, &Step{i + 1}.shared().layer[(i + 1) % kLayersKept], ThreadId() % kWarp, kWarp);
+    if (f.warp == kFeederWarps - 1 && i + 1 < n_layers) {
+      LoadLayer(Step{0}.p().layers + i + 1, &Step{0}.shared().layer[(i + 1) % kLayersKept], ThreadId() % kWarp, kWarp);
+    }
     FeedLayer<F>(Step{i}, f, n_mixed, n_chosen);
   }
   Feed<F, HeadRows<F>>(Step{n_layers - 1}, f);

@@ -1,12 +1,12 @@
 // kernels/cuda/job_queue.cuh — jobs (tile_job.cuh) on their way from the feeders of a block to its workers.
 //
-// Four warps of a block, the feeders, do nothing but build the jobs of a step in their order and bring their weights into a ring of slots, as far
-// ahead as the ring has room: across phases, and across the barriers of the grid that the workers wait at. They ask for little at a time. A block that
-// asks for all its 130 KB at once makes everyone's loads wait behind them: a load from the second-level cache then takes 1.0 us instead of
-// 0.24, and barriers and activations are such loads (ADR 11).
+// Four warps of a block, the feeders, do nothing but build the jobs of a step in their order and bring their weights into a ring of slots,
+// as far ahead as the ring has room: across phases, and across the barriers of the grid that the workers wait at. They ask for little at a
+// time. A block that asks for all its 130 KB at once makes everyone's loads wait behind them: a load from the second-level cache then takes
+// 1.0 us instead of 0.24, and barriers and activations are such loads (ADR 11).
 //
-// Units are numbered through all jobs that use slots; unit n comes into slot n % slots. Signals: a job is built; a job is over, its table may be built anew; a slot
-// is full; a slot is empty.
+// Units are numbered through all jobs that use slots; unit n comes into slot n % slots. Signals: a job is built; a job is over, so that its
+// table may be built anew; a slot is full; a slot is empty.
 #pragma once
 
 #include "kernels/cuda/signal.cuh"
@@ -20,11 +20,7 @@ inline constexpr int kQueuedJobs = 4;
 inline constexpr unsigned kMostSlots = 32;
 // Units that a feeder warp has on their way when it asks for one more: a few while the workers have loads of their own, more when they wait for
 // nothing but these.
-#ifndef RILL_FEED
-#define RILL_FEED 1
-#define RILL_DEEP 4
-#endif
-inline constexpr int kFeedAhead = RILL_FEED, kFeedDeep = RILL_DEEP;
+inline constexpr int kFeedAhead = 1, kFeedDeep = 4;
 
 // Half as many, or none: fewer than one for each worker warp are no use.
 constexpr int FewerSlots(int slots) { return slots > kWorkerWarps ? slots / 2 : 0; }
