@@ -30,6 +30,9 @@ __device__ inline Staged PlaceStaged(char* memory, int64_t K) {
   return {reinterpret_cast<float*>(memory), memory + StagedFloatBytes(K)};
 }
 
+// Scale and sum, and zeros behind them: a group is copied in whole, and nothing copies what nobody wrote.
+__device__ __forceinline__ void PutTail(char* group, int2 tail) { *reinterpret_cast<int4*>(group + 64) = make_int4(tail.x, tail.y, 0, 0); }
+
 // One warp's group in its integer form: lane i holds value i, all lanes the scale and the integers' sum.
 struct GroupForm {
   int hi, lo;
@@ -50,7 +53,7 @@ struct GroupForm {
     const int lane = ThreadId() % kWarp;
     to[lane] = static_cast<char>(hi);
     to[32 + lane] = static_cast<char>(lo);
-    if (lane == 0) *reinterpret_cast<int2*>(to + 64) = tail;
+    if (lane == 0) PutTail(to, tail);
   }
 };
 __device__ inline void QuantizeGroup(char* to, float value) { GroupForm(value).Put(to); }
@@ -81,7 +84,7 @@ struct QuadForm {
     const int lane = ThreadId() % 8;
     reinterpret_cast<uint32_t*>(to)[lane] = hi;
     reinterpret_cast<uint32_t*>(to)[8 + lane] = lo;
-    if (lane == 0) *reinterpret_cast<int2*>(to + 64) = tail;
+    if (lane == 0) PutTail(to, tail);
   }
 };
 
