@@ -61,19 +61,18 @@ __device__ inline void BeginStep(const StepParams& from) {
     const uint32_t base = SharedAddress(block_memory);
     BeginQueue(shared.queue, {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), static_cast<unsigned>(from.slots)});
     if (ThreadId() == kWorkers) SetSignal(shared.has_chosen, kWarp), SetSignal(shared.has_mixed, kWorkers);
-    __syncthreads();
-    return;
+  } else {
+    for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
+      reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
+    }
+    LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
+    ClearZeros(shared.zeros);
+    if (ThreadId() == 0) {
+      shared.index = 0;
+      shared.barrier_target = from.barrier_base;
+    }
   }
-  for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
-    reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
-  }
-  LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
-  ClearZeros(shared.zeros);
-  if (ThreadId() == 0) {
-    shared.index = 0;
-    shared.barrier_target = from.barrier_base;
-  }
-  __syncthreads();
+  __syncthreads();  // one for all: synccheck takes two in two branches for threads that never meet
 }
 
 // ---- input projections -----------------------------------------------------------------------------------------------

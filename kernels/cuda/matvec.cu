@@ -32,9 +32,9 @@ __global__ void __launch_bounds__(kBlockThreads, 1) MatvecKernel(const __grid_co
   const uint32_t base = SharedAddress(shared);
   const int64_t rows = p.end[p.count - 1];
   const int begin = static_cast<int>(rows * blockIdx.x / gridDim.x), end = static_cast<int>(rows * (blockIdx.x + 1) / gridDim.x);
+  if (IsFeeder()) BeginQueue(q, {base + p.sums_at, base + p.slots_at, base + static_cast<uint32_t>(kZerosAt), static_cast<unsigned>(p.slots)});
+  __syncthreads();
   if (IsFeeder()) {
-    BeginQueue(q, {base + p.sums_at, base + p.slots_at, base + static_cast<uint32_t>(kZerosAt), static_cast<unsigned>(p.slots)});
-    __syncthreads();
     Feeder f;
     for (int first = begin; first < end; first += p.window) {
       // A tile's `out` is its first row among all rows.
@@ -45,7 +45,6 @@ __global__ void __launch_bounds__(kBlockThreads, 1) MatvecKernel(const __grid_co
     }
     return;
   }
-  __syncthreads();
   ClearZeros(shared + kZerosAt);
   Staged staged;
   if constexpr (IsQuantized(F)) staged.q = shared + kStagedAt;
