@@ -20,6 +20,8 @@ struct BenchOptions {
   int64_t prefill_chunk = 256;
   int repetitions = 5;
   uint64_t seed = 1;
+  bool synthetic_context = false;  // random cache rows instead of prefill, see synthetic_session.h
+  std::string scratch;             // where their files go; empty: the temporary folder
 };
 
 // What a decode step cannot avoid to move.
@@ -40,13 +42,14 @@ struct BenchPoint {
 
 struct BenchResult {
   std::string model, recipe, device, processor;
+  bool synthetic_context = false;
   int threads = 0;
   uint64_t weight_bytes = 0, session_bytes = 0;
   Bandwidth bandwidth;
   std::vector<BenchPoint> points;
 };
 
-// Fills the session by real prefill up to every context. Decoding feeds seeded random ids and
+// Fills the session by real prefill up to every context, or by loading one that never was. Decoding feeds seeded random ids and
 // samples greedily: a model of random weights that hears itself would soon read the same few
 // experts from the caches.
 absl::StatusOr<BenchResult> Measure(std::shared_ptr<const Model> model,

@@ -70,6 +70,12 @@ void DeclareMeasurement(CLI::App& app, Arguments& args) {
   app.add_option("--repetitions", args.bench.repetitions, "Repetitions; the median counts")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();
+  CLI::Option* random_rows =
+      app.add_flag("--synthetic-context", args.bench.synthetic_context,
+                   "Fill contexts with random cache rows instead of by prefill: minutes, not hours");
+  app.add_option("--scratch", args.bench.scratch,
+                 "Folder for their files, 8.2 kB a token of the 48b shape; default: the temporary one")
+      ->needs(random_rows);
 }
 
 void DeclareSessions(CLI::App& app, Arguments& args) {

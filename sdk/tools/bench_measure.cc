@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/clock.h"
 #include "kernels/base/philox.h"
 #include "kernels/base/status.h"
@@ -8,6 +10,8 @@
 #include "sdk/session.h"
 #include "sdk/tools/bench.h"
 #include "sdk/tools/load_model.h"
+#include "sdk/tools/scratch_folder.h"
+#include "sdk/tools/synthetic_session.h"
 
 namespace rill::tools {
 namespace {
@@ -16,19 +20,28 @@ constexpr int64_t kWarmUpTokens = 8;
 
 class Bench {
  public:
-  Bench(Session& session, const BenchOptions& options) : session_(session), options_(options) {}
+  Bench(std::shared_ptr<const Model> model, const BenchOptions& options, const SessionShape& shape)
+      : model_(std::move(model)), options_(options), shape_(shape) {}
+
+  absl::Status Open() {
+    RILL_ASSIGN_OR_RETURN(session_, Session::Create(model_, shape_));
+    return absl::OkStatus();
+  }
+  const Session& session() const { return *session_; }
 
   absl::Status WarmUp() {
     RILL_RETURN_IF_ERROR(Append(kWarmUpTokens));
     RILL_RETURN_IF_ERROR(DecodeOne());
-    return session_.Reset();
+    return session_->Reset();
   }
 
   // Stands at `context` afterwards; goes on from where the session is when it can.
   absl::Status Fill(int64_t context) {
     const auto target = static_cast<uint64_t>(context);
-    if (session_.length() > target) RILL_RETURN_IF_ERROR(session_.Reset());
-    const auto missing = static_cast<int64_t>(target - session_.length());
+    if (session_->length() == target) return absl::OkStatus();
+    if (options_.synthetic_context && context > 0) return LoadSynthetic(context);
+    if (session_->length() > target) RILL_RETURN_IF_ERROR(session_->Reset());
+    const auto missing = static_cast<int64_t>(target - session_->length());
     return missing > 0 ? Append(missing) : absl::OkStatus();
   }
 
@@ -44,14 +57,41 @@ class Bench {
   }
 
   StepBytes Bytes(uint64_t begin, uint64_t end) const {
-    const SessionPlan& plan = session_.plan();
-    return {session_.stats().weight_bytes_per_token, 2 * plan.state_bytes,
+    const SessionPlan& plan = session_->plan();
+    return {session_->stats().weight_bytes_per_token, 2 * plan.state_bytes,
             plan.cache_bytes_per_token * ((begin + end) / 2)};
   }
 
  private:
+  // The session before goes first: two long ones may be more than there is memory for.
+  absl::Status LoadSynthetic(int64_t context) {
+    if (!folder_) {
+      RILL_ASSIGN_OR_RETURN(folder_, ScratchFolder::Create(options_.scratch));
+      RILL_ASSIGN_OR_RETURN(
+          synthetic_,
+          SyntheticSession::Create(model_, shape_, *folder_ / "real.rillstate", options_.seed));
+    }
+    const std::string path = *folder_ / "context.rillstate";
+    if (written_ != context) {
+      ProgressBar bar(stderr, absl::StrCat("rill-bench: write ", context, " tokens"), "B");
+      const auto progress = [&bar](uint64_t done, uint64_t total) {
+        bar.Update(done, total);
+        return Interrupted();
+      };
+      const auto tokens = static_cast<uint64_t>(context);
+      RILL_RETURN_IF_ERROR(synthetic_->Write(path, tokens, false, progress));
+      written_ = context;
+    }
+    LoadParams params;
+    params.max_tokens = shape_.max_tokens;
+    params.progress = [](uint64_t, uint64_t) { return Interrupted(); };
+    session_.reset();
+    RILL_ASSIGN_OR_RETURN(session_, Session::Load(model_, *FileSystem::Posix(), path, params));
+    return model_->device().Synchronize();
+  }
+
   int32_t NextId() {
-    const auto vocab = static_cast<float>(session_.model().config().vocab_size);
+    const auto vocab = static_cast<float>(model_->config().vocab_size);
     return static_cast<int32_t>(PhiloxUniform(options_.seed, drawn_++) * vocab);
   }
 
@@ -59,21 +99,21 @@ class Bench {
     std::vector<int32_t> ids(static_cast<size_t>(n));
     for (int32_t& id : ids) id = NextId();
     ProgressBar bar(stderr, "rill-bench: prefill", "tokens", ProgressBar::Style::kAuto);
-    RILL_RETURN_IF_ERROR(session_.Append(ids, [&bar, this](uint64_t done, uint64_t total) {
+    RILL_RETURN_IF_ERROR(session_->Append(ids, [&bar, this](uint64_t done, uint64_t total) {
       if (Long(total)) bar.Update(done, total);
       return Interrupted();
     }));
-    return session_.model().device().Synchronize();
+    return model_->device().Synchronize();
   }
 
   bool Long(uint64_t n) const { return n > static_cast<uint64_t>(options_.prefill_tokens); }
 
   absl::Status DecodeOne() {
     if (Interrupted()) return absl::CancelledError("interrupted");
-    RILL_RETURN_IF_ERROR(session_.Step(NextId()));
+    RILL_RETURN_IF_ERROR(session_->Step(NextId()));
     SamplingParams greedy;
     greedy.temperature = 0;
-    return session_.Sample(greedy).status();
+    return session_->Sample(greedy).status();
   }
 
   template <typename F>
@@ -88,27 +128,32 @@ class Bench {
     return SpreadOf(std::move(seconds));
   }
 
-  Session& session_;
+  const std::shared_ptr<const Model> model_;
   const BenchOptions& options_;
+  const SessionShape shape_;
+  std::unique_ptr<Session> session_;
+  std::optional<ScratchFolder> folder_;
+  std::optional<SyntheticSession> synthetic_;
+  int64_t written_ = -1;  // tokens of the file in the folder
   uint64_t drawn_ = 0;
 };
 
-absl::StatusOr<BenchPoint> MeasurePoint(Bench& bench, Session& session, const BenchOptions& options,
+absl::StatusOr<BenchPoint> MeasurePoint(Bench& bench, const BenchOptions& options,
                                         int64_t context) {
   BenchPoint point;
   point.context = context;
   RILL_RETURN_IF_ERROR(bench.Fill(context));
   if (options.decode_tokens > 0) {
-    point.decode_begin = session.length();
+    point.decode_begin = bench.session().length();
     RILL_ASSIGN_OR_RETURN(point.decode, bench.Decode());
-    point.decode_end = session.length();
+    point.decode_end = bench.session().length();
     point.bytes = bench.Bytes(point.decode_begin, point.decode_end);
   }
   if (options.prefill_tokens > 0) {
     RILL_RETURN_IF_ERROR(bench.Fill(context));
-    point.prefill_begin = session.length();
+    point.prefill_begin = bench.session().length();
     RILL_ASSIGN_OR_RETURN(point.prefill, bench.Prefill());
-    point.prefill_end = session.length();
+    point.prefill_end = bench.session().length();
   }
   return point;
 }
@@ -134,12 +179,13 @@ absl::StatusOr<BenchResult> Measure(std::shared_ptr<const Model> model,
   result.threads = device.n_threads;
   result.weight_bytes = model->weight_bytes();
   RILL_ASSIGN_OR_RETURN(result.bandwidth, MeasureBandwidth(model->device()));
-  RILL_ASSIGN_OR_RETURN(const auto session, Session::Create(model, ShapeFor(options)));
-  result.session_bytes = session->plan().total();
-  Bench bench(*session, options);
+  result.synthetic_context = options.synthetic_context;
+  Bench bench(std::move(model), options, ShapeFor(options));
+  RILL_RETURN_IF_ERROR(bench.Open());
+  result.session_bytes = bench.session().plan().total();
   RILL_RETURN_IF_ERROR(bench.WarmUp());
   for (const int64_t context : options.contexts) {
-    RILL_ASSIGN_OR_RETURN(BenchPoint point, MeasurePoint(bench, *session, options, context));
+    RILL_ASSIGN_OR_RETURN(BenchPoint point, MeasurePoint(bench, options, context));
     result.points.push_back(point);
   }
   return result;

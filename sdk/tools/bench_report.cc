@@ -58,9 +58,10 @@ std::string PointText(const BenchResult& result, const BenchPoint& point) {
 
 std::string BenchText(const BenchResult& result) {
   std::string text = absl::StrFormat(
-      "%s, %s, weights %s, session %s\n%s; %s, %d threads; %s %s/s\n\n", result.model,
+      "%s, %s, weights %s, session %s%s\n%s; %s, %d threads; %s %s/s\n\n", result.model,
       result.recipe, FormatBytes(static_cast<double>(result.weight_bytes)),
-      FormatBytes(static_cast<double>(result.session_bytes)), result.device, result.processor,
+      FormatBytes(static_cast<double>(result.session_bytes)),
+      result.synthetic_context ? ", contexts of random rows" : "", result.device, result.processor,
       result.threads, result.bandwidth.method, FormatBytes(result.bandwidth.bytes_per_second));
   text += "  context     decode   ms/token     B/token     read      prefill\n";
   text += "   tokens      tok/s                          of peak        tok/s\n";
@@ -78,6 +79,7 @@ std::string BenchJson(const BenchResult& result) {
             {"session_bytes", result.session_bytes},
             {"bandwidth_bytes_per_second", result.bandwidth.bytes_per_second},
             {"bandwidth_method", result.bandwidth.method},
+            {"synthetic_context", result.synthetic_context},
             {"points", Json::array()}};
   for (const BenchPoint& point : result.points) json["points"].push_back(PointJson(result, point));
   return json.dump(2) + "\n";

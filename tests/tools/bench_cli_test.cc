@@ -48,6 +48,29 @@ TEST_F(BenchCliTest, JsonAgreesWithItself) {
   }
 }
 
+// Positions and bytes are those of a context that was filled by prefill; the files of it are gone.
+TEST_F(BenchCliTest, ContextsOfRandomRowsMeasureTheSamePositions) {
+  const test::TempDir scratch;
+  const auto r = RunTool("rill-bench", {"--model", model_, "--context", "700,0,70", "--tokens", "3",
+                                        "--prefill", "20", "--repetitions", "3",
+                                        "--synthetic-context", "--scratch", scratch.path(), "--json"});
+  ASSERT_EQ(r.exit_code, 0) << r.err;
+  EXPECT_TRUE(scratch.Names().empty()) << "files were left behind";
+  const auto json = nlohmann::json::parse(r.out, nullptr, false);
+  ASSERT_FALSE(json.is_discarded()) << r.out;
+  EXPECT_EQ(json["synthetic_context"], true);
+  ASSERT_EQ(json["points"].size(), 3u);
+  for (size_t i = 0; i < 3; ++i) {
+    const auto& point = json["points"][i];
+    const uint64_t context = i == 0 ? 0 : i == 1 ? 70 : 700;
+    EXPECT_EQ(point["decode"]["from"], context);
+    EXPECT_EQ(point["decode"]["to"], context + 9);
+    EXPECT_EQ(point["prefill"]["from"], context);
+    EXPECT_EQ(point["prefill"]["to"], context + 60);
+    EXPECT_EQ(point["decode"]["cache_bytes"], (2 * context + 9) / 2 * 32 * 2);
+  }
+}
+
 TEST_F(BenchCliTest, TableHasALineAContext) {
   const auto r = RunTool("rill-bench", {"--model", model_, "--context", "0,5", "--tokens", "2",
                                         "--prefill", "0", "--repetitions", "1"});
