@@ -49,9 +49,9 @@ struct BenchResult {
   std::vector<BenchPoint> points;
 };
 
-// Fills the session by real prefill up to every context, or by loading one that never was. Decoding feeds seeded random ids and
-// samples greedily: a model of random weights that hears itself would soon read the same few
-// experts from the caches.
+// Fills the session by real prefill up to every context, or by loading one that never was.
+// Decoding feeds seeded random ids and samples greedily: a model of random weights that hears
+// itself would soon read the same few experts from the caches.
 absl::StatusOr<BenchResult> Measure(std::shared_ptr<const Model> model,
                                     const BenchOptions& options);
 

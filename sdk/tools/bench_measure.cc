@@ -10,6 +10,7 @@
 #include "sdk/session.h"
 #include "sdk/tools/bench.h"
 #include "sdk/tools/load_model.h"
+#include "sdk/tools/measure.h"
 #include "sdk/tools/scratch_folder.h"
 #include "sdk/tools/synthetic_session.h"
 
@@ -73,18 +74,12 @@ class Bench {
     }
     const std::string path = *folder_ / "context.rillstate";
     if (written_ != context) {
-      ProgressBar bar(stderr, absl::StrCat("rill-bench: write ", context, " tokens"), "B");
-      const auto progress = [&bar](uint64_t done, uint64_t total) {
-        bar.Update(done, total);
-        return Interrupted();
-      };
-      const auto tokens = static_cast<uint64_t>(context);
-      RILL_RETURN_IF_ERROR(synthetic_->Write(path, tokens, false, progress));
+      RILL_RETURN_IF_ERROR(synthetic_->Write(path, static_cast<uint64_t>(context), false));
       written_ = context;
     }
     LoadParams params;
     params.max_tokens = shape_.max_tokens;
-    params.progress = [](uint64_t, uint64_t) { return Interrupted(); };
+    params.progress = StopOnInterrupt;
     session_.reset();
     RILL_ASSIGN_OR_RETURN(session_, Session::Load(model_, *FileSystem::Posix(), path, params));
     return model_->device().Synchronize();

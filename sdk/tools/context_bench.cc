@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "kernels/base/status.h"
-#include "model/convert/progress.h"
 #include "sdk/tools/measure.h"
 #include "sdk/tools/process_memory.h"
 #include "sdk/tools/resident_files.h"
@@ -42,12 +40,7 @@ void ContextBench::Say(const char* what) const {
 }
 
 absl::Status ContextBench::WriteFile(const std::string& path, int64_t tokens, bool history) const {
-  ProgressBar bar(stderr, absl::StrCat("rill-bench: write ", tokens, " tokens"), "B");
-  const auto progress = [&bar](uint64_t done, uint64_t total) {
-    bar.Update(done, total);
-    return Interrupted();
-  };
-  return synthetic_.Write(path, static_cast<uint64_t>(tokens), history, progress);
+  return synthetic_.Write(path, static_cast<uint64_t>(tokens), history);
 }
 
 // Room for what is appended at the context, one piece at a time.

@@ -5,8 +5,10 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "kernels/base/philox.h"
 #include "kernels/base/status.h"
+#include "model/convert/progress.h"
 #include "model/graph/replay_ring.h"
 #include "sdk/ladder.h"
 #include "sdk/tools/load_model.h"
@@ -98,8 +100,13 @@ absl::StatusOr<std::vector<RungContent>> SyntheticSession::Ladder(uint64_t token
   return rungs;
 }
 
-absl::Status SyntheticSession::Write(const std::string& path, uint64_t tokens, bool history,
-                                     const AppendProgress& progress) const {
+absl::Status SyntheticSession::Write(const std::string& path, uint64_t tokens,
+                                     bool history) const {
+  ProgressBar bar(stderr, absl::StrCat("rill-bench: write ", tokens, " tokens"), "B");
+  const auto progress = [&bar](uint64_t done, uint64_t total) {
+    bar.Update(done, total);
+    return Interrupted();
+  };
   std::vector<int32_t> ids(static_cast<size_t>(tokens));
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = Id(i);
   Pages pages(rows_);

@@ -27,9 +27,8 @@ class SyntheticSession {
                                                  uint64_t seed);
 
   // A file of `tokens` tokens. Files of one object are beginnings of each other. Without `history`
-  // there are no checkpoints and no records.
-  absl::Status Write(const std::string& path, uint64_t tokens, bool history,
-                     const AppendProgress& progress) const;
+  // there are no checkpoints and no records. Shows its progress; ends early when it is interrupted.
+  absl::Status Write(const std::string& path, uint64_t tokens, bool history) const;
 
   int32_t Id(uint64_t position) const;
   int64_t real_tokens() const { return static_cast<int64_t>(real_->position()); }

@@ -287,9 +287,9 @@ class FusedDecoderTest : public DeviceTest {
 
   void CompareWithSharedMemory(int kilobytes, const Shape& shape, int64_t n_tokens, double tolerance) {
     if (GetParam() != "cuda") GTEST_SKIP() << "shared memory is the GPU's";
-    auto device = OpenCudaDevice(0, SmBudget(), kilobytes << 10);
-    ASSERT_TRUE(device.ok()) << device.status();
-    Compare(**device, shape, n_tokens, tolerance);
+    auto limited = OpenCudaDevice(0, SmBudget(), kilobytes << 10);
+    ASSERT_TRUE(limited.ok()) << limited.status();
+    Compare(**limited, shape, n_tokens, tolerance);
   }
 };
 
