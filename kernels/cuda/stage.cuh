@@ -30,6 +30,11 @@ __device__ inline Staged PlaceStaged(char* memory, int64_t K) {
   return {reinterpret_cast<float*>(memory), memory + StagedFloatBytes(K)};
 }
 
+// A group's integers are x * IntegersOf(max), x is an integer * ScaleOf(max), for the largest |x|.
+inline constexpr float kLargestInteger = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
+__device__ __forceinline__ float IntegersOf(float max) { return max < 1e-30f ? 0.0f : __fdividef(kLargestInteger, max); }
+__device__ __forceinline__ float ScaleOf(float max) { return max < 1e-30f ? 0.0f : max * (1.0f / kLargestInteger); }
+
 // Scale and sum, and zeros behind them: a group is copied in whole, and nothing copies what nobody wrote.
 __device__ __forceinline__ void PutTail(char* group, int2 tail) { *reinterpret_cast<int4*>(group + 64) = make_int4(tail.x, tail.y, 0, 0); }
 
@@ -39,14 +44,12 @@ struct GroupForm {
   int2 tail;
 
   __device__ __forceinline__ explicit GroupForm(float value) {
-    constexpr float kLargest = 32512.0f;  // 127 * 256: hi stays within int8 after rounding
     const float max = __uint_as_float(__reduce_max_sync(0xffffffffu, __float_as_uint(fabsf(value))));
-    const float inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
-    const int integer = __float2int_rn(value * inverse);  // the product's rounding is far below a half
+    const int integer = __float2int_rn(value * IntegersOf(max));  // the product's rounding is far below a half
     lo = static_cast<int8_t>(integer & 0xff);
     hi = (integer - lo) >> 8;
     // A NaN among the values is the maximum by its bits, so the scale is NaN too.
-    tail = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), __reduce_add_sync(0xffffffffu, integer));
+    tail = make_int2(__float_as_int(ScaleOf(max)), __reduce_add_sync(0xffffffffu, integer));
   }
   // To `to`, shared or device memory.
   __device__ __forceinline__ void Put(char* to) const {
@@ -64,12 +67,11 @@ struct QuadForm {
   int2 tail;
 
   __device__ __forceinline__ explicit QuadForm(float4 v) {
-    constexpr float kLargest = 32512.0f;
     const auto bits = [](float x) { return __float_as_uint(fabsf(x)); };
     uint32_t most = max(max(bits(v.x), bits(v.y)), max(bits(v.z), bits(v.w)));
 #pragma unroll
     for (int offset = 4; offset > 0; offset /= 2) most = max(most, __shfl_xor_sync(0xffffffffu, most, offset));
-    const float max = __uint_as_float(most), inverse = max < 1e-30f ? 0.0f : __fdividef(kLargest, max);
+    const float max = __uint_as_float(most), inverse = IntegersOf(max);
     const int i[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse), __float2int_rn(v.w * inverse)};
     lo = __byte_perm(__byte_perm(i[0], i[1], 0x0040), __byte_perm(i[2], i[3], 0x0040), 0x5410);
     // The low digit is signed, so the high one is rounded: (i - lo) >> 8.
@@ -77,7 +79,7 @@ struct QuadForm {
     int sum = i[0] + i[1] + i[2] + i[3];
 #pragma unroll
     for (int offset = 4; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
-    tail = make_int2(__float_as_int(max < 1e-30f ? 0.0f : max * (1.0f / kLargest)), sum);
+    tail = make_int2(__float_as_int(ScaleOf(max)), sum);
   }
   // To the eight lanes' group at `to`.
   __device__ __forceinline__ void Put(char* to) const {
