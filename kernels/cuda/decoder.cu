@@ -96,7 +96,11 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, kBarrierBytes));
   std::vector<StepLayer> layers;
-  for (size_t i = 0; i < spec.layers.size(); ++i) layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count() * kFeederWarps, params->max_units));
+  unsigned n_moe = 0;
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count(), params->max_units, n_moe));
+    n_moe += spec.layers[i].is_moe;
+  }
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());

@@ -75,7 +75,7 @@ struct QuickChoice {
     SyncWorkers();
     return s.shared().candidates <= kCandidates;
   }
-  // The first warp, which alone reads ids and weights until the next barrier: a candidate's place is the number of those in front of it.
+  // The first warp. A candidate's place is the number of those in front of it. The feeders learn the records before the weights are ready.
   __device__ __forceinline__ static void Settle(Step s) {
     const StepMoe& m = s.l().moe;
     const int lane = ThreadId() % kWarp, n = s.shared().candidates;
@@ -87,7 +87,8 @@ struct QuickChoice {
       const Candidate other = all[i];
       place += other.key > mine.key || (other.key == mine.key && other.id < mine.id);
     }
-    if (lane < n && place < m.top_k) s.shared().ids[place] = mine.id, s.shared().weights[place] = mine.score;
+    if (lane < n && place < m.top_k) s.shared().chosen[place] = s.shared().record[mine.id], s.shared().weights[place] = mine.score;
+    Arrive(s.shared().has_chosen);
     __syncwarp();
     float score = lane < m.top_k ? s.shared().weights[lane] : 0.0f;
     const float sum = LaneSum(score);
@@ -97,22 +98,11 @@ struct QuickChoice {
   }
 };
 
-// The addresses of the layer's first experts' records, before the barrier.
+// The addresses of the layer's first experts' records come to shared memory, long before they are needed.
+static_assert(kMostRecords >= QuickChoice::kMost);
 __device__ __forceinline__ void KeepRecords(Step s) {
   const StepMoe& m = s.l().moe;
   if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
-}
-
-// The warp that chose; the feeders learn of it.
-__device__ __forceinline__ void FindRecords(Step s) {
-  const StepMoe& m = s.l().moe;
-  __syncwarp();
-  if (ThreadId() < m.top_k) {
-    const int e = s.shared().ids[ThreadId()];
-    s.shared().chosen[ThreadId()] = e < kMostRecords ? s.shared().record[e] : m.experts.record[e];
-  }
-  __syncwarp();
-  Arrive(s.shared().has_chosen);
 }
 
 // Any number of experts and groups.
@@ -125,10 +115,13 @@ inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
   if (ThreadId() < kWarp) {
     const Choice choice = {m.activation, m.top_k, m.n_groups, m.topk_groups, E, m.renormalize, m.scaling};
     Choose(choice, m.router_bias, scores, s.shared().ids, s.shared().weights, scores + E);
+    __syncwarp();
+    if (ThreadId() < m.top_k) s.shared().chosen[ThreadId()] = m.experts.record[s.shared().ids[ThreadId()]];
+    Arrive(s.shared().has_chosen);
   }
 }
 
-// Every block makes the same choice for itself. The first warp may use it at once, the others behind a barrier of the block.
+// Every block makes the same choice for itself. The weights are there behind the next barrier of the workers.
 __device__ __forceinline__ void ChooseExperts(Step s, const QuickChoice& quick, char* memory) {
   if (!QuickChoice::Covers(s.l().moe) || !quick.Choose(s)) {
     ChooseSlowly(s, memory);
@@ -143,13 +136,12 @@ __device__ __forceinline__ void ChooseExperts(Step s, const QuickChoice& quick, 
 template <WeightFormat F>
 __device__ __forceinline__ bool TravelsAsGroups(const StepMoe& m) { return IsQuantized(F) && m.experts.width % kGroup == 0; }
 
-// A matrix of the j-th chosen expert.
-__device__ __forceinline__ MatrixView ChosenMatrix(Step s, int j, ExpertPart part) {
-  const StepMoe& m = s.l().moe;
-  const char* record = static_cast<const char*>(s.shared().chosen[j]);
+// A matrix of the expert whose record is at `record`.
+__device__ __forceinline__ MatrixView MatrixOf(const StepMoe& m, uintptr_t record, ExpertPart part) {
   const int i = static_cast<int>(part);
   const bool down = part == ExpertPart::kDown;
-  return {m.experts.format, down ? m.experts.hidden : m.experts.width, down ? m.experts.width : m.experts.hidden, record + m.offsets.values[i], record + m.offsets.scales[i]};
+  return {m.experts.format, down ? m.experts.hidden : m.experts.width, down ? m.experts.width : m.experts.hidden,
+          reinterpret_cast<const void*>(record + m.offsets.values[i]), reinterpret_cast<const void*>(record + m.offsets.scales[i])};
 }
 
 // Gate and up of the chosen experts. A task is 32 neighbouring rows of one expert: one group of the down projection's input, which this
@@ -166,14 +158,20 @@ struct ExpertRows {
     share = ShareOf(s.p(), m.top_k * each);
     window = s.l().window.experts;
   }
-  // A task's tiles: gate, gate, up, up.
+  // A task's tiles: gate, gate, up, up. Where they lie in a record is known before the record is: the experts' choice is waited for here.
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const uint32_t x = HiddenForm<F>(s);
-    const int width = static_cast<int>(s.l().moe.experts.width), each = (width + kGroup - 1) / kGroup;
+    const StepMoe& moe = s.l().moe;
+    const int width = static_cast<int>(moe.experts.width), each = (width + kGroup - 1) / kGroup;
     BuildJob(job, kTaskTiles * n, s.p().hidden, [&](int i) {
       const int task = first + i / kTaskTiles, j = task / each, begin = (task - j * each) * kGroup + i % 2 * kTileRows;
-      const MatrixView m = ChosenMatrix(s, j, i % kTaskTiles < 2 ? ExpertPart::kGate : ExpertPart::kUp);
-      return TileOf<F>(m, min(begin, width - 1), max(1, min(kTileRows, width - begin)), 0, x, 0);
+      const MatrixView m = MatrixOf(moe, 0, i % kTaskTiles < 2 ? ExpertPart::kGate : ExpertPart::kUp);
+      Tile tile = TileOf<F>(m, min(begin, width - 1), max(1, min(kTileRows, width - begin)), 0, x, 0);
+      Await(s.shared().has_chosen, moe.use);
+      const uintptr_t record = reinterpret_cast<uintptr_t>(s.shared().chosen[j]);
+      tile.values = reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(tile.values) + record);
+      tile.scales = reinterpret_cast<const uint16_t*>(reinterpret_cast<uintptr_t>(tile.scales) + record);
+      return tile;
     });
   }
   __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
@@ -212,10 +210,12 @@ struct DownRows {
   }
   // Tile i is rows 16 (i / experts) .. of answer i % experts.
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
+    Await(s.shared().has_chosen, s.l().moe.use);  // a block without a task of the experts has not
     const int width = static_cast<int>(s.l().moe.experts.width), experts = s.l().moe.top_k + SharedIsOneOf(s);
     BuildJob(job, TilesOf(n) * experts, width, [&](int i) {
       const int j = i % experts;
-      const MatrixView m = j < s.l().moe.top_k ? ChosenMatrix(s, j, ExpertPart::kDown) : s.l().glu.down;
+      const StepMoe& moe = s.l().moe;
+      const MatrixView m = j < moe.top_k ? MatrixOf(moe, reinterpret_cast<uintptr_t>(s.shared().chosen[j]), ExpertPart::kDown) : s.l().glu.down;
       return TileOf<F>(m, first, n, i / experts, s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), 0);
     });
   }
@@ -238,14 +238,11 @@ struct DownRows {
     const StepMoe& m = s.l().moe;
     const float* from = s.p().scratch.activated;
     before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId() / kTileRows, s.p().hidden - 1));
-    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 4 * kStepThreads) {
+    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 8 * kStepThreads) {
       const float* shared = from + m.top_k * width;
-      const float4 value = 4 * ThreadId() < width ? __ldcg(reinterpret_cast<const float4*>(shared) + ThreadId()) : make_float4(0, 0, 0, 0);
+      const Eight value = LoadEight<true>(shared, ThreadId(), width);
       CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
-      if (4 * (ThreadId() - ThreadId() % kWarp) < width) {
-        const QuadForm form(value);
-        if (4 * ThreadId() < width) form.Put(s.memory() + m.top_k * FormBytes<F>(width) + ThreadId() / 8 * kStagedGroupBytes);
-      }
+      if (8 * (ThreadId() - ThreadId() % kWarp) < width) StageEight<F>(s.memory() + m.top_k * FormBytes<F>(width), value, ThreadId(), width);
       SyncWorkers();
       return;
     }
@@ -260,9 +257,9 @@ struct DownRows {
       CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
     } else {
 #pragma unroll 1
-      for (int j = 0; j < m.top_k; ++j) StageFloats<F>(s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width);
+      for (int j = 0; j < m.top_k; ++j) StageShares<F>(s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width, 1);
     }
-    if (SharedIsOneOf(s)) StageFloats<F>(s.memory_at() + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width);
+    if (SharedIsOneOf(s)) StageShares<F>(s.memory_at() + m.top_k * static_cast<uint32_t>(FormBytes<F>(width)), from + m.top_k * width, shared_width, 1);
     SyncWorkers();
   }
 };

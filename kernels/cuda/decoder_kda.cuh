@@ -201,7 +201,7 @@ struct KdaLoads {
   }
 };
 
-// Convolution to gated norm for one slice of one head; the state is read once and written once. What is missing of the
+// Convolution to gated norm for one slice of one head; the state is read once, and written once by LeaveSlice(). What is missing of the
 // norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
 template <WeightFormat F, int kRows>
 __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRows>& loads) {
@@ -245,7 +245,6 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
   ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
   SyncWorkers();
   const float out = KdaToken(loads.tile, x.token, k.scale);
-  loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
   if (ThreadId() < kStepSlice) {  // one warp, one group
     const int d = slice * kStepSlice + ThreadId();
     const float squares = LaneSum(out * out), y = out * loads.o_norm * x.gate[ThreadId()];
@@ -256,8 +255,15 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
     }
     if (ThreadId() == 0) s.p().scratch.squares[h * (K / kStepSlice) + slice] = squares;
   }
-  if (k.ring_k != nullptr) RecordToken(s, h, slice, x);
-  SyncWorkers();
+}
+
+// What the step leaves behind and nobody waits for: the state, and the token in the ring. The caller puts a barrier of the workers behind it.
+template <int kRows>
+__device__ __forceinline__ void LeaveSlice(Step s, int h, int slice, const KdaLoads<kRows>& loads) {
+  const StepKda& k = s.l().kda;
+  const int K = KdaSizes<kRows>::K(k);
+  loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
+  if (k.ring_k != nullptr) RecordToken(s, h, slice, *reinterpret_cast<const StepKdaShared*>(s.memory()));
 }
 
 template <int kRows>
@@ -267,31 +273,24 @@ __device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<kRows>& loa
   loads.Load(s.l().kda, unit / slices, unit % slices);
 }
 
-// A tail of W - 1 values moves on by one, to end in x.
-template <int kWidth>
-__device__ __forceinline__ void AdvanceTail(float* tail, int W, float x) {
-  float kept[kWidth - 1];
-#pragma unroll
-  for (int j = 1; j < kWidth - 1; ++j) kept[j] = j < W - 1 ? LoadShared(tail + j) : 0.0f;
-#pragma unroll
-  for (int j = 1; j < kWidth - 1; ++j) {
-    if (j < W - 1) tail[j - 1] = kept[j];
-  }
-  tail[W - 2] = x;
-}
-
-// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes.
-__device__ inline void AdvanceTails(Step s) {
+// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes. By all blocks, at any
+// time between the KDA phase and the next layer's inputs.
+inline __device__ __noinline__ void AdvanceTails(Step s) {
   const StepKda& k = s.l().kda;
-  constexpr int kUsualWidth = 4, kMostWidth = 8;
   const Share share = ShareOf(s.p(), 3 * k.C);
 #pragma unroll 1
-  for (int c = share.begin + ThreadId(); c < share.end; c += kStepThreads) {
-    const int which = c / k.C, channel = c - which * k.C;
+  for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {  // by the last warps, which have the fewest units
+    const int which = (c >= k.C) + (c >= 2 * k.C), channel = c - which * k.C;
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
     const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[which] + channel);
-    if (k.W == kUsualWidth) AdvanceTail<kUsualWidth>(tail, kUsualWidth, x);
-    else AdvanceTail<kMostWidth>(tail, k.W, x);
+    if (k.W == 4) {
+      const float second = LoadShared(tail + 1), third = LoadShared(tail + 2);
+      tail[0] = second, tail[1] = third, tail[2] = x;
+    } else {
+#pragma unroll 1
+      for (int j = 1; j < k.W - 1; ++j) tail[j - 1] = LoadShared(tail + j);
+      tail[k.W - 2] = x;
+    }
     if (k.conv_ring != nullptr) k.conv_ring[(which * k.ring_tokens + s.p().position % k.ring_tokens) * k.C + channel] = x;
   }
 }

@@ -98,6 +98,16 @@ void AddInputs(StepInputs& inputs, std::initializer_list<const MatrixView*> big,
   for (const MatrixView* m : big) AddInput(inputs, *m, role++);
 }
 
+// True when the rows of `plain` matrices can be multiplied by the hidden vector as threads keep it: eight values each.
+bool GoWithNorm(std::initializer_list<const MatrixView*> plain, int blocks) {
+  int64_t rows = 0;
+  for (const MatrixView* m : plain) {
+    if (m->format != WeightFormat::kBf16 || m->cols % 8 != 0 || m->cols > kKeptValues || reinterpret_cast<uintptr_t>(m->values) % 16 != 0) return false;
+    rows += m->rows;
+  }
+  return rows <= static_cast<int64_t>(kMostPlainRows) * blocks;
+}
+
 StepKda MakeKda(const KdaWeights& w, const DecoderLayerState& state) {
   StepKda k = {};
   k.H = static_cast<int>(w.heads), k.K = static_cast<int>(w.head_dim), k.W = static_cast<int>(w.conv_width);
@@ -183,12 +193,15 @@ int PassRows(int max_units, int matrices, int64_t cols, int ragged) {
   return std::max(1, tiles) * kTileRows;
 }
 
-StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int warps, int max_units) {
+StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int blocks, int max_units, unsigned moe_before) {
+  const int64_t hidden = w.is_kda ? w.kda.q.cols : w.mla.q.cols;
+  const int warps = blocks * kFeederWarps;  // that share the asking ahead
   StepLayer l = {};
   l.is_kda = w.is_kda, l.is_moe = w.is_moe;
   l.input_norm = w.input_norm.f32(), l.post_norm = w.post_norm.f32();
   if (w.is_kda) {
     AddInputs(l.inputs, {&w.kda.q, &w.kda.k, &w.kda.v}, {&w.kda.f_a, &w.kda.g_a, &w.kda.b});
+    l.inputs.with_norm = GoWithNorm({&w.kda.f_a, &w.kda.g_a, &w.kda.b}, blocks);
     l.o = w.kda.o;
     l.kda = MakeKda(w.kda, state);
   } else {
@@ -200,9 +213,8 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
   if (w.is_moe) {
     const MoeWeights& m = w.moe;
     l.moe = {m.activation, m.top_k, m.n_groups, m.topk_groups, m.renormalize, m.scaling, m.router, m.router_bias.f32(), m.experts,
-             OffsetsOf(m.experts)};
+             OffsetsOf(m.experts), GoWithNorm({&m.router}, blocks), moe_before};
   }
-  const int64_t hidden = w.is_kda ? w.kda.q.cols : w.mla.q.cols;
   l.window.inputs = PassRows(max_units, 1, hidden, kMaxInputs);
   l.window.output = PassRows(max_units, 1, l.o.cols, 1);
   l.window.glu = PassRows(max_units, 2, hidden, 1);
@@ -218,6 +230,8 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
     if (m.scales != nullptr) AddAhead(ahead[(*n)++], m.scales, ScalesBytes(m.format, m.rows, m.cols), warps);
   };
   int n = 0;
+  for (int i = 0; i < l.inputs.plain; ++i) ask(l.plain, &n, l.inputs.weight[i]);
+  n = 0;
   // Behind attention, which has all of the slots' memory, the output projection and the next matrices come from there as well.
   if (w.is_kda) {
     for (const MatrixView* m : {&l.kda.f_b, &l.kda.g_b}) ask(l.ahead, &n, *m);

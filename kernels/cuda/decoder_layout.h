@@ -15,6 +15,8 @@ inline constexpr int kStepThreads = 512;     // workers of a block, one block a 
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
 inline constexpr int kStepWarps = kStepThreads / 32;
 inline constexpr int kMaxInputs = 6;
+inline constexpr int kMostPlainRows = 3;     // of a block, that go with the norm
+inline constexpr int kKeptValues = 8 * kStepThreads;  // of the hidden vector, eight a thread
 inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
 inline constexpr int kMaxExperts = 1024;
 
@@ -59,6 +61,8 @@ struct StepMoe {
   const float* router_bias;
   ExpertsView experts;
   RecordOffsets offsets;
+  bool with_norm;           // its rows are multiplied while the hidden vector is normed
+  unsigned use;             // MoE layers before this one
 };
 
 // The matrices that meet the layer's normed input: first the `plain` ones (low-rank gates and beta), then the big ones.
@@ -68,6 +72,7 @@ struct StepInputs {
   int end[kMaxInputs];      // rows up to and with this matrix; the big ones are counted anew
   int count, plain;
   int at[kMaxInputs];       // offsets by role: q, k, v, f_a, g_a, b, or q, kv_a
+  bool with_norm;           // the plain ones are multiplied while the hidden vector is normed
 
   RILL_HOST_DEVICE int plain_rows() const { return plain == 0 ? 0 : end[plain - 1]; }
   RILL_HOST_DEVICE int big_rows() const { return end[count - 1]; }
@@ -86,7 +91,8 @@ struct alignas(16) StepLayer {
   MatrixView o;
   StepKda kda;
   StepMla mla;
-  Ahead ahead[kMaxAhead];   // what the workers read by themselves: gates and state or kv_b, router; empty behind the last
+  Ahead plain[kMaxInputs];  // what the workers read by themselves: plain inputs
+  Ahead ahead[kMaxAhead];   // gates and state or kv_b, router; empty behind the last
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
 };
@@ -139,8 +145,8 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// `warps` of the grid share the asking ahead; a job may have `max_units`.
-StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int warps, int max_units);
+// For a grid of `blocks`; a job may have `max_units`; `moe_before` layers before this one are of experts.
+StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int blocks, int max_units, unsigned moe_before);
 // Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
 int PassRows(int max_units, int matrices, int64_t cols, int ragged);
 int CountBarriers(const DecoderSpec& spec);

@@ -116,34 +116,4 @@ struct ExpandUnit {
   }
 };
 
-// The values, the sum of their shares, staged for the output projection. Ends without a barrier.
-template <WeightFormat F>
-__device__ __forceinline__ void StageValues(Step s) {
-  constexpr int kAtOnce = 2;
-  const int n = static_cast<int>(s.l().o.cols), shares = ExpandShares(TaskOf(s).R), padded = (n + kGroup - 1) / kGroup * kGroup;
-  const float* from = s.p().scratch.mixed;
-#pragma unroll 1
-  for (int first = ThreadId(); 4 * (first - first % kWarp) < padded; first += kAtOnce * kStepThreads) {
-    float4 sums[kAtOnce] = {};
-#pragma unroll 2
-    for (int share = 0; share < shares; ++share) {
-#pragma unroll
-      for (int j = 0; j < kAtOnce; ++j) {
-        const float4 more = LoadQuad<true>(from + share * n, first + j * kStepThreads, n);
-        sums[j].x += more.x, sums[j].y += more.y, sums[j].z += more.z, sums[j].w += more.w;
-      }
-    }
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) {
-      const int quad = first + j * kStepThreads;
-      if constexpr (IsQuantized(F)) {
-        const QuadForm form(sums[j]);
-        if (4 * quad < padded) form.Put(s.memory() + quad / 8 * kStagedGroupBytes);
-      } else if (4 * quad < padded) {
-        reinterpret_cast<float4*>(s.memory())[quad] = sums[j];
-      }
-    }
-  }
-}
-
 }  // namespace rill::cuda

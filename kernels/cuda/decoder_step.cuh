@@ -12,10 +12,18 @@ inline constexpr int kMostRecords = 256;  // experts whose addresses are kept in
 static_assert(kStepThreads == kWorkers);
 inline constexpr int kLayersKept = 4;     // a power of two: the workers' layer, the one before it, and two that the feeders have come to
 
+// A row of a plain matrix in bf16 that this block multiplies by the normed hidden vector, and where the product goes.
+struct PlainRow {
+  const Bf16* weight;  // null: none
+  float* to;
+};
+enum PlainPlace { kPlainInputs, kPlainRouter, kPlainNone, kPlainPlaces };
+
 // Shared memory that lives through the whole step; the rest of the block's shared memory belongs to the phase.
 struct StepShared {
   StepParams params;
   StepLayer layer[kLayersKept];
+  PlainRow plain[kLayersKept][kPlainPlaces][kMostPlainRows];  // of the same layers; by the feeders
   JobQueue queue;
   uint64_t has_chosen;            // signal: the layer's experts are known
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
@@ -41,6 +49,7 @@ struct Step {
   __device__ __forceinline__ StepShared& shared() const { return *reinterpret_cast<StepShared*>(block_memory); }
   __device__ __forceinline__ const StepParams& p() const { return shared().params; }
   __device__ __forceinline__ const StepLayer& l() const { return shared().layer[index % kLayersKept]; }
+  __device__ __forceinline__ PlainRow* plain(PlainPlace place) const { return shared().plain[index % kLayersKept][place]; }
   __device__ __forceinline__ JobQueue& queue() const { return shared().queue; }
   __device__ __forceinline__ char* memory() const { return block_memory + kPhaseAt; }  // of the phase
   __device__ __forceinline__ uint32_t memory_at() const { return SharedAddress(block_memory) + static_cast<uint32_t>(kPhaseAt); }
@@ -181,109 +190,109 @@ inline __device__ __noinline__ float PlainDot(const MatrixView& m, int row, uint
 
 // ---- the hidden vector -----------------------------------------------------------------------------------------------
 
-// Floats 4 quad .. 4 quad + 3 of K, zeros behind them; kFresh: another block wrote them in this launch.
+// Floats first .. first + 3 of K, zeros behind them; kFresh: another block wrote them in this launch.
 template <bool kFresh>
-__device__ __noinline__ float4 LoadSomeOfQuad(const float* from, int quad, int K) {
-  const auto at = [&](int i) { return 4 * quad + i < K ? (kFresh ? LoadShared(from + 4 * quad + i) : __ldg(from + 4 * quad + i)) : 0.0f; };
+__device__ __noinline__ float4 LoadSomeOfFour(const float* from, int first, int K) {
+  const auto at = [&](int i) { return first + i < K ? (kFresh ? LoadShared(from + first + i) : __ldg(from + first + i)) : 0.0f; };
   return make_float4(at(0), at(1), at(2), at(3));
 }
+// The i-th eight of K floats, zeros behind them.
 template <bool kFresh>
-__device__ __forceinline__ float4 LoadQuad(const float* from, int quad, int K) {
-  if (K % 4 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) return LoadSomeOfQuad<kFresh>(from, quad, K);
-  if (4 * quad >= K) return make_float4(0, 0, 0, 0);
-  const float4* at = reinterpret_cast<const float4*>(from) + quad;
-  return kFresh ? __ldcg(at) : __ldg(at);
-}
-
-// RMSNorm of the residual stream, staged at the start of the phase memory, four values a thread. The norm's weights are asked for before the
-// barrier.
-struct HiddenNorm {
-  static constexpr int kKept = 2;
-  float4 weight[kKept];
-
-  __device__ __forceinline__ void Load(const float* w, int K) {
-#pragma unroll
-    for (int j = 0; j < kKept; ++j) weight[j] = LoadQuad<false>(w, ThreadId() + j * kStepThreads, K);
-  }
-};
-
-// Four values, staged as quad `quad` of the phase memory's start. A whole warp; padded is K, whole groups.
-template <WeightFormat F>
-__device__ __forceinline__ void StageQuad(float4 value, int quad, int padded) {
-  char* memory = block_memory + kPhaseAt;
-  const bool inside = 4 * quad < padded;
-  if (inside) reinterpret_cast<float4*>(memory)[quad] = value;
-  if constexpr (IsQuantized(F)) {
-    const QuadForm form(value);
-    if (inside) form.Put(memory + padded * sizeof(float) + quad / 8 * kStagedGroupBytes);
-  }
+__device__ __forceinline__ Eight LoadEight(const float* from, int i, int K) {
+  if (K % 8 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0) return {LoadSomeOfFour<kFresh>(from, 8 * i, K), LoadSomeOfFour<kFresh>(from, 8 * i + 4, K)};
+  if (8 * i >= K) return {make_float4(0, 0, 0, 0), make_float4(0, 0, 0, 0)};
+  const float4* at = reinterpret_cast<const float4*>(from) + 2 * i;
+  return kFresh ? Eight{__ldcg(at), __ldcg(at + 1)} : Eight{__ldg(at), __ldg(at + 1)};
 }
 
 __device__ __forceinline__ float AddSquares(float4 v, float sum) { return fmaf(v.x, v.x, fmaf(v.y, v.y, fmaf(v.z, v.z, fmaf(v.w, v.w, sum)))); }
-__device__ __forceinline__ float4 Normed(float4 v, float inverse, float4 w) {
-  return make_float4(v.x * inverse * w.x, v.y * inverse * w.y, v.z * inverse * w.z, v.w * inverse * w.w);
+__device__ __forceinline__ float AddSquares(const Eight& v, float sum) { return AddSquares(v.b, AddSquares(v.a, sum)); }
+__device__ __forceinline__ float4 Times(float4 a, float4 b) { return make_float4(a.x * b.x, a.y * b.y, a.z * b.z, a.w * b.w); }
+__device__ __forceinline__ float4 Times(float4 a, float b) { return make_float4(a.x * b, a.y * b, a.z * b, a.w * b); }
+template <typename B>
+__device__ __forceinline__ Eight Times(const Eight& a, const B& b) {
+  if constexpr (sizeof(B) == sizeof(float)) return {Times(a.a, b), Times(a.b, b)};
+  else return {Times(a.a, b.a), Times(a.b, b.b)};
+}
+__device__ __forceinline__ float4 Plus(float4 a, float4 b) { return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w); }
+__device__ __forceinline__ float AddDot(uint4 bf16, const Eight& v, float sum) { return sum + Bf16Pairs(bf16, v.a, v.b); }
+
+// The i-th eight of a vector of `padded` values, whole groups, staged at `to` in the form of F. A whole warp.
+template <WeightFormat F>
+__device__ __forceinline__ void StageEight(char* to, const Eight& value, int i, int padded) {
+  const bool inside = 8 * i < padded;
+  if constexpr (IsQuantized(F)) {
+    const EightForm form(value);
+    if (inside) form.Put(to + i / 4 * kStagedGroupBytes);
+  } else if (inside) {
+    reinterpret_cast<float4*>(to)[2 * i] = value.a, reinterpret_cast<float4*>(to)[2 * i + 1] = value.b;
+  }
+}
+// The same for the hidden vector, which plain matrices meet in float32: at the start of the phase's memory, with the form of F behind it.
+template <WeightFormat F>
+__device__ __forceinline__ void StageHidden(const Eight& value, int i, int padded) {
+  char* memory = block_memory + kPhaseAt;
+  StageEight<WeightFormat::kF32>(memory, value, i, padded);
+  if constexpr (IsQuantized(F)) StageEight<F>(memory + padded * sizeof(float), value, i, padded);
 }
 
-// What is behind the quads that threads keep, of wide models: apart, so that the code is not in others' way.
+// What is behind the values that threads keep, of wide models: apart, so that the code is not in others' way.
 inline __device__ __noinline__ float AddSquaresBeyond(float sum) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
-  for (int quad = ThreadId() + HiddenNorm::kKept * kStepThreads; 4 * quad < p.hidden; quad += kStepThreads) {
-    sum = AddSquares(LoadQuad<true>(p.scratch.x, quad, p.hidden), sum);
-  }
+  for (int i = ThreadId() + kStepThreads; 8 * i < p.hidden; i += kStepThreads) sum = AddSquares(LoadEight<true>(p.scratch.x, i, p.hidden), sum);
   return sum;
 }
 template <WeightFormat F>
 __device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
-  for (int quad = ThreadId() + HiddenNorm::kKept * kStepThreads; 4 * (quad - quad % kWarp) < padded; quad += kStepThreads) {
-    StageQuad<F>(Normed(LoadQuad<true>(p.scratch.x, quad, p.hidden), inverse, LoadQuad<false>(w, quad, p.hidden)), quad, padded);
+  for (int i = ThreadId() + kStepThreads; 8 * (i - i % kWarp) < padded; i += kStepThreads) {
+    StageHidden<F>(Times(Times(LoadEight<true>(p.scratch.x, i, p.hidden), LoadEight<false>(w, i, p.hidden)), inverse), i, padded);
   }
 }
 
-// Ends behind a barrier of the workers. One copy of the code for all phases.
-template <WeightFormat F>
-__device__ __noinline__ void StageNormed(HiddenNorm norm, const float* w) {
-  StepShared& shared = Step{0}.shared();
-  const float* from = shared.params.scratch.x;
-  const int K = shared.params.hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
-  constexpr int kKeptValues = HiddenNorm::kKept * kStepThreads * 4;
-  float4 kept[HiddenNorm::kKept];
-  float sum = 0;
+// RMSNorm of the residual stream, eight values a thread, staged at the start of the phase's memory. The block's plain rows are multiplied on the way:
+// with each value comes its weight, and the root is a factor of the sums, so that their products are known before anything is staged. The norm's weights
+// and the rows are asked for before the wait for the phase before. One copy of the code for all phases: `wait`, else another barrier lies behind what wrote
+// the stream; `arrive`, as soon as the products are written. Ends behind a barrier of the workers.
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool wait, bool arrive) {
+  const PlainRow* rows = &SharedAt<const PlainRow>(rows_at);
+  const int i = ThreadId(), K = s.p().hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
+  const Eight weight = LoadEight<false>(w, i, K);
+  uint4 row[kMostPlainRows];
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) kept[j] = LoadQuad<true>(from, ThreadId() + j * kStepThreads, K);
+  for (int j = 0; j < kMostPlainRows; ++j) row[j] = LoadWeights(rows[j].weight + 8 * i, rows[j].weight != nullptr && 8 * i < K);
+  if (wait) Barrier::Wait(s);
+  Eight value = LoadEight<true>(s.p().scratch.x, i, K);
+  float sums[1 + kMostPlainRows] = {AddSquares(value, 0)};
+  value = Times(value, weight);
 #pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) sum = AddSquares(kept[j], sum);
-  if (K > kKeptValues) sum = AddSquaresBeyond(sum);
-  const float inverse = rsqrtf(BlockSum<kStepWarps>(sum, shared.scratch) / static_cast<float>(K) + shared.params.norm_eps);
-#pragma unroll
-  for (int j = 0; j < HiddenNorm::kKept; ++j) {
-    const int quad = ThreadId() + j * kStepThreads;
-    if (4 * (quad - quad % kWarp) < padded) StageQuad<F>(Normed(kept[j], inverse, norm.weight[j]), quad, padded);
-  }
+  for (int j = 0; j < kMostPlainRows; ++j) sums[1 + j] = AddDot(row[j], value, 0);
+  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0]);
+  const float mine = BlockSums(sums, s.shared().partial);
+  const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
+  if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = mine * inverse;
+  if (arrive) Barrier::Arrive(s);
+  if (8 * (i - i % kWarp) < padded) StageHidden<F>(Times(value, inverse), i, padded);
   if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded);
   SyncWorkers();
 }
 
-// K floats of device memory at `from`, staged in the form of F. Ends without a barrier.
+// The sum of `shares` vectors of K floats that lie end to end in device memory, staged in the form of F. Ends without a barrier.
 template <WeightFormat F>
-__device__ __noinline__ void StageFloats(uint32_t at, const float* from, int K) {
-  constexpr int kAtOnce = 4;
-  char* to = &SharedAt<char>(at);
+__device__ __noinline__ void StageShares(uint32_t at, const float* from, int K, int shares) {
   const int padded = (K + kGroup - 1) / kGroup * kGroup;
 #pragma unroll 1
-  for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {
-    float values[kAtOnce];
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) values[j] = first + j * kStepThreads < K ? LoadShared(from + first + j * kStepThreads) : 0.0f;
-#pragma unroll
-    for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kStepThreads;
-      if (i >= padded) break;
-      if constexpr (IsQuantized(F)) QuantizeGroup(to + i / kGroup * kStagedGroupBytes, values[j]);
-      else reinterpret_cast<float*>(to)[i] = values[j];
+  for (int i = ThreadId(); 8 * (i - i % kWarp) < padded; i += kStepThreads) {
+    Eight sum = LoadEight<true>(from, i, K);
+#pragma unroll 1
+    for (int share = 1; share < shares; ++share) {
+      const Eight more = LoadEight<true>(from + share * K, i, K);
+      sum = {Plus(sum.a, more.a), Plus(sum.b, more.b)};
     }
+    StageEight<F>(&SharedAt<char>(at), sum, i, padded);
   }
 }
 
@@ -307,9 +316,10 @@ __device__ __forceinline__ void PrefetchPiece(const char* data, int n) {
 }
 
 // A feeder warp asks for its share of each piece, a lane a piece.
-__device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kMaxAhead], const Feeder& f) {
+template <int kPieces>
+__device__ __forceinline__ void PrefetchAhead(const Ahead (&ahead)[kPieces], const Feeder& f) {
   const int lane = ThreadId() % kWarp;
-  if (lane >= kMaxAhead) return;
+  if (lane >= kPieces) return;
   const Ahead& a = ahead[lane];
   const int64_t first = static_cast<int64_t>(a.each) * (f.warp * GridSize() + BlockId());
   if (first < a.bytes) PrefetchPiece(a.data + first, static_cast<int>(min(static_cast<int64_t>(a.each), a.bytes - first)));

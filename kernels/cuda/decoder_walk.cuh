@@ -1,8 +1,9 @@
 // kernels/cuda/decoder_walk.cuh — the phases of a layer, and the barrier between them.
 //
-// Every phase has the same shape: arrive, ask for what needs no activation (norms, states), wait, stage the activations, compute, write.
-// What is asked for between arriving and waiting hides the barrier; the weights of q4 come by themselves (FeedStep). A phase is a function
-// of its own that is not inlined: its registers are its own, and nothing of it is computed ahead of the loop over the layers.
+// Every phase has the same shape: ask for what needs no activation (norms, states), wait for the phase before, stage the activations, compute, write,
+// arrive. What is asked for before the wait hides the barrier, and so does what is left to do behind the arrival; the weights of q4 come by
+// themselves (FeedStep). A phase is a function of its own that is not inlined: its registers are its own, and nothing of it is computed ahead of the
+// loop over the layers.
 #pragma once
 
 #include <algorithm>
@@ -36,13 +37,6 @@ struct GridBarrier {
     SyncWorkers();
   }
 };
-
-template <typename Barrier, typename Meanwhile>
-__device__ __forceinline__ void Cross(Step s, Meanwhile meanwhile) {
-  Barrier::Arrive(s);
-  meanwhile();
-  Barrier::Wait(s);
-}
 
 // By threads 0 .. threads - 1 of those that load.
 __device__ inline void LoadLayer(const StepLayer* from, StepLayer* to, int thread, int threads) {
@@ -102,21 +96,8 @@ __device__ __forceinline__ int FindPlain(const StepInputs& in, int row, int* beg
   *begin = i == 0 ? 0 : in.end[i - 1];
   return i;
 }
-
-template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void InputPhase(Step s) {
-  HiddenNorm norm;
-  const auto ask = [&] {
-    AwaitJob(s.queue());  // with it comes the layer
-    norm.Load(s.l().input_norm, s.p().hidden);
-  };
-  if (s.index == 0) {
-    ask();
-    Embed(s);
-  } else {
-    Cross<Barrier>(s, ask);
-  }
-  StageNormed<F>(norm, s.l().input_norm);
+// The plain inputs of many rows a block, or of other formats and sizes: a row a warp, from the staged vector.
+inline __device__ __noinline__ void MultiplyPlainInputs(Step s) {
   const StepInputs& in = s.l().inputs;
 #pragma unroll 1
   for (int row = s.last_first(); row < in.plain_rows(); row += s.all_warps()) {
@@ -125,7 +106,33 @@ __device__ __noinline__ void InputPhase(Step s) {
     const float y = PlainDot(in.weight[i], row - begin, s.memory_at());
     if (ThreadId() % kWarp == 0) s.p().scratch.projected[in.offset[i] + row - begin] = y;
   }
+}
+
+// This block's plain rows of a layer, found ahead by a feeder warp.
+__device__ __forceinline__ void FindPlainRows(Step s) {
+  const int lane = ThreadId() % kWarp, place = lane / kMostPlainRows, row = BlockId() + lane % kMostPlainRows * GridSize();
+  if (place >= kPlainPlaces) return;
+  const StepInputs& in = s.l().inputs;
+  const StepMoe& m = s.l().moe;
+  PlainRow found = {};
+  if (place == kPlainInputs && in.with_norm && row < in.plain_rows()) {
+    int begin;
+    const int i = FindPlain(in, row, &begin);
+    found = {static_cast<const Bf16*>(in.weight[i].values) + (row - begin) * in.weight[i].cols, s.p().scratch.projected + in.offset[i] + row - begin};
+  } else if (place == kPlainRouter && m.with_norm && row < m.router.rows) {
+    found = {static_cast<const Bf16*>(m.router.values) + row * m.router.cols, s.p().scratch.logits + row};
+  }
+  s.plain(static_cast<PlainPlace>(place))[lane % kMostPlainRows] = found;
+}
+
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void InputPhase(Step s) {
+  AwaitJob(s.queue());  // with it come the layer and its plain rows
+  if (s.index == 0) Embed(s);
+  StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index != 0, false);
+  if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F>(s, InputRows<F>(s));
+  Barrier::Arrive(s);
 }
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
@@ -133,21 +140,22 @@ __device__ __noinline__ void InputPhase(Step s) {
 template <WeightFormat F, int kRows, typename Barrier>
 __device__ __noinline__ void KdaPhase(Step s) {
   const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice, units = s.l().kda.H * slices;
-  Barrier::Arrive(s);
 #pragma unroll 1
   for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
+    const bool last = unit + GridSize() >= units;
     KdaLoads<kRows> loads;
     LoadSlice(s, unit, loads);
     if (unit == BlockId()) Barrier::Wait(s);
-    if (unit >= units) return;
-    KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
-    if (unit + GridSize() >= units) return;
+    if (unit < units) KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
+    if (last) Barrier::Arrive(s);
+    if (unit < units) LeaveSlice<kRows>(s, unit / slices, unit % slices, loads);
+    if (last) return;
+    SyncWorkers();
   }
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaAbsorbPhase(Step s) {
-  Barrier::Arrive(s);
 #pragma unroll 1
   for (int i = BlockId();; i += GridSize()) {
     AbsorbUnit unit;
@@ -156,15 +164,16 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
     const int units = CountAbsorbUnits(s);
     if (i < units) unit.Run<F>(s);
     else if (i == units) MlaAppend(s);
-    if (i + GridSize() > units) return;
+    if (i + GridSize() > units) break;
   }
+  Barrier::Arrive(s);
 }
 template <typename Barrier>
 __device__ __noinline__ void MlaAttendPhase(Step s) {
-  Barrier::Arrive(s);
   if (!TaskOf(s).tiles) {
     Barrier::Wait(s);
     MlaAttendPlain(s);
+    Barrier::Arrive(s);
     return;
   }
   TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
@@ -174,17 +183,17 @@ __device__ __noinline__ void MlaAttendPhase(Step s) {
     SyncWorkers();
     AskTiles(x);
     if (unit == BlockId()) Barrier::Wait(s);
-    if (x.plan.first == x.plan.end) return;
+    if (x.plan.first == x.plan.end) break;
     AttendTiles(x);
     const bool last = x.plan.last;
     if (ThreadId() == kStepThreads - 1) EndSignals(x);
-    if (last) return;
+    if (last) break;
     SyncWorkers();
   }
+  Barrier::Arrive(s);
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {
-  Barrier::Arrive(s);
 #pragma unroll 1
   for (int i = BlockId();; i += GridSize()) {
     ExpandUnit<F> unit;
@@ -192,24 +201,25 @@ __device__ __noinline__ void MlaExpandPhase(Step s) {
     if (i == BlockId()) Barrier::Wait(s);
     const int units = CountExpandUnits(s);
     if (i < units) unit.Run(s);
-    if (i + GridSize() >= units) return;
+    if (i + GridSize() >= units) break;
   }
+  Barrier::Arrive(s);
 }
 template <WeightFormat F, bool kKda, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
-  Cross<Barrier>(s, [&] {
-    if (!kKda) Arrive(s.shared().has_mixed);
-  });
+  if (!kKda) Arrive(s.shared().has_mixed);
   Rows rows(s);
   rows.Ask(s);
+  Barrier::Wait(s);
   if constexpr (kKda) {
     StageHeads<F>(s);
   } else {
-    StageValues<F>(s);
+    StageShares<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols), ExpandShares(TaskOf(s).R));
     SyncWorkers();
   }
   RunPasses<F>(s, rows);
+  Barrier::Arrive(s);
 }
 
 template <WeightFormat F, typename Barrier>
@@ -245,9 +255,7 @@ struct HeadRows {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void HeadPhase(Step s) {
-  HiddenNorm norm;
-  Cross<Barrier>(s, [&] { norm.Load(s.p().final_norm, s.p().hidden); });
-  StageNormed<F>(norm, s.p().final_norm);
+  StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), true, false);
   RunPasses<F>(s, HeadRows<F>(s));
 }
 
@@ -258,26 +266,15 @@ template <WeightFormat F>
 __device__ __noinline__ void RunShared(Step s) {
   using Rows = OutputRows<F, Answer::kShared>;
   SyncWorkers();
-  StageFloats<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width));
+  StageShares<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width), 1);
   Rows rows(s);
   rows.Ask(s);
   SyncWorkers();
   RunPasses<F>(s, rows);
 }
 
-// Norm and router, or norm and the dense block's gate and up.
-template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void RoutePhase(Step s) {
-  HiddenNorm norm;
-  Cross<Barrier>(s, [&] {  // what waits for no one
-    norm.Load(s.l().post_norm, s.p().hidden);
-    if (s.l().is_kda) AdvanceTails(s);
-  });
-  StageNormed<F>(norm, s.l().post_norm);
-  if (!s.l().is_moe) {
-    RunPasses<F>(s, GluRows<F>(s));
-    return;
-  }
+// The router of many rows a block, or of another format or size: a row a warp, from the staged vector.
+inline __device__ __noinline__ void MultiplyRouter(Step s) {
 #pragma unroll 1
   for (int row = s.last_first(); row < s.l().moe.router.rows; row += s.all_warps()) {
     const float y = PlainDot(s.l().moe.router, row, s.memory_at());
@@ -285,24 +282,38 @@ __device__ __noinline__ void RoutePhase(Step s) {
   }
 }
 
-// The shared experts' gate and up need nothing of the router: they run while its scores cross the grid.
+// Norm, and the dense block's gate and up.
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void DenseGatePhase(Step s) {
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), true, false);
+  if (s.l().is_kda) AdvanceTails(s);
+  RunPasses<F>(s, GluRows<F>(s));
+  Barrier::Arrive(s);
+}
+
+// Norm, router, and gate and up of the experts. The router's scores leave before the normed vector is staged. The shared experts' part, which needs
+// nothing of the choice, runs behind it, while the chosen experts' first weights are on their way.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
+  const bool with_norm = s.l().moe.with_norm;
+  KeepRecords(s);
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), true, with_norm);
+  if (!with_norm) {
+    MultiplyRouter(s);
+    Barrier::Arrive(s);
+  }
   QuickChoice quick;
-  Cross<Barrier>(s, [&] {
-    RunPasses<F>(s, GluRows<F>(s));
-    quick.Load(s.l().moe);
-    KeepRecords(s);
-  });
+  quick.Load(s.l().moe);
+  Barrier::Wait(s);
   ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
-  if (ThreadId() < kWarp) FindRecords(s);
-  SyncWorkers();
+  if (s.l().is_kda) AdvanceTails(s);
+  RunPasses<F>(s, GluRows<F>(s));
   RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
+  Barrier::Arrive(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
-  Barrier::Arrive(s);
   Barrier::Wait(s);
   AdvanceStep(s);
   DownRows<F> down(s);
@@ -310,45 +321,47 @@ __device__ __noinline__ void DownPhase(Step s) {
   const bool shared_apart = SharedApart(s);
   RunPasses<F>(s, down);
   if (shared_apart) RunShared<F>(s);
+  Barrier::Arrive(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
-  Barrier::Arrive(s);
   Barrier::Wait(s);
   AdvanceStep(s);
   Rows rows(s);
   rows.Ask(s);
-  StageFloats<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width));
+  StageShares<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width), 1);
   SyncWorkers();
   RunPasses<F>(s, rows);
+  Barrier::Arrive(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __forceinline__ void FeedForward() {
-  RoutePhase<F, Barrier>(CurrentStep());
   if (CurrentStep().l().is_moe) {
     ExpertPhase<F, Barrier>(CurrentStep());
     DownPhase<F, Barrier>(CurrentStep());
   } else {
+    DenseGatePhase<F, Barrier>(CurrentStep());
     DenseDownPhase<F, Barrier>(CurrentStep());
   }
 }
 
 // ---- the feeders' step ------------------------------------------------------------------------------------------------
 
-// Feeds a layer's jobs, in the order in which the workers take them. What the workers read by themselves is asked for into the second-level cache,
-// behind the inputs.
+// Feeds a layer's jobs, in the order in which the workers take them. What the workers read by themselves is asked for into the second-level cache, most
+// of it behind the inputs.
 template <WeightFormat F>
-__device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed, unsigned& n_chosen) {
+__device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) {
+  if (f.warp == 0) FindPlainRows(s);
+  PrefetchAhead(s.l().plain, f);
   Feed<F, InputRows<F>>(s, f);
   PrefetchAhead(s.l().ahead, f);
   if (!s.l().is_kda) Await(s.shared().has_mixed, n_mixed++);
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
   if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
-  Await(s.shared().has_chosen, n_chosen++);
   Feed<F, ExpertRows<F>>(s, f);
   Feed<F, DownRows<F>>(s, f);
   if (SharedApart(s)) Feed<F, OutputRows<F, Answer::kShared>>(s, f);
@@ -357,7 +370,7 @@ __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed, 
 template <WeightFormat F>
 __device__ __noinline__ void FeedStep() {
   Feeder f;
-  unsigned n_mixed = 0, n_chosen = 0;
+  unsigned n_mixed = 0;
   const int n_layers = Step{0}.p().n_layers;
 #pragma unroll 1
   for (int i = 0; i < n_layers; ++i) {
@@ -365,7 +378,7 @@ __device__ __noinline__ void FeedStep() {
     if (f.warp == kFeederWarps - 1 && i + 1 < n_layers) {
       LoadLayer(Step{0}.p().layers + i + 1, &Step{0}.shared().layer[(i + 1) % kLayersKept], ThreadId() % kWarp, kWarp);
     }
-    FeedLayer<F>(Step{i}, f, n_mixed, n_chosen);
+    FeedLayer<F>(Step{i}, f, n_mixed);
   }
   Feed<F, HeadRows<F>>(Step{n_layers - 1}, f);
 }

@@ -14,7 +14,6 @@
 
 namespace rill::cuda {
 
-inline constexpr int kFeederWarps = 4;
 inline constexpr int kBlockThreads = kWorkers + kFeederWarps * kWarp;  // 96 registers each
 inline constexpr int kQueuedJobs = 4;
 inline constexpr unsigned kMostSlots = 32;

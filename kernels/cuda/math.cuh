@@ -60,6 +60,23 @@ __device__ __forceinline__ float BlockSum(float x, float* scratch) {
   return LaneSum<n_warps>(scratch[ThreadId() % n_warps]);
 }
 
+// Four sums over the workers for little more than the price of one; the thread gets sum ThreadId() % 4. `scratch` holds four floats a warp.
+__device__ __forceinline__ float BlockSums(const float (&x)[4], float* scratch) {
+  const int lane = ThreadId() % kWarp, odd = lane & 1, second = lane & 2;
+  const float low = (odd ? x[1] : x[0]) + __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 1);
+  const float high = (odd ? x[3] : x[2]) + __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], 1);
+  float sum = (second ? high : low) + __shfl_xor_sync(0xffffffffu, second ? low : high, 2);
+#pragma unroll
+  for (int offset = 4; offset < kWarp; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+  if (lane < 4) scratch[ThreadId() / kWarp * 4 + lane] = sum;
+  SyncWorkers();
+  static_assert(kWorkers == 2 * kWarp * kWarp / 4, "a lane adds two of the warps' sums");
+  sum = scratch[lane] + scratch[kWarp + lane];
+#pragma unroll
+  for (int offset = 4; offset < kWarp; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+  return sum;
+}
+
 // Sixteen bytes of weights, zeros unless `wanted`: read once a token, so they must not push activations out of the first-level
 // cache. The zeros matter: a register that is written only under a condition counts as live all the way round an
 // enclosing loop, and a step has dozens of them.

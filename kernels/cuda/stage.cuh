@@ -61,32 +61,47 @@ struct GroupForm {
 };
 __device__ inline void QuantizeGroup(char* to, float value) { GroupForm(value).Put(to); }
 
-// The same from eight lanes with four values each, a quarter of the instructions: a warp's four groups, the same integers.
-struct QuadForm {
-  uint32_t hi, lo;
+// Eight neighbouring values of a thread.
+struct Eight {
+  float4 a, b;
+};
+
+// The same from four lanes with eight values each, in an eighth of the instructions: a warp's eight groups, the same integers.
+struct EightForm {
+  uint2 hi, lo;
   int2 tail;
 
-  __device__ __forceinline__ explicit QuadForm(float4 v) {
-    const auto bits = [](float x) { return __float_as_uint(fabsf(x)); };
-    uint32_t most = max(max(bits(v.x), bits(v.y)), max(bits(v.z), bits(v.w)));
+  __device__ __forceinline__ explicit EightForm(const Eight& v) {
+    const float x[8] = {v.a.x, v.a.y, v.a.z, v.a.w, v.b.x, v.b.y, v.b.z, v.b.w};
+    uint32_t most = 0;
 #pragma unroll
-    for (int offset = 4; offset > 0; offset /= 2) most = max(most, __shfl_xor_sync(0xffffffffu, most, offset));
+    for (int j = 0; j < 8; ++j) most = max(most, __float_as_uint(fabsf(x[j])));
+#pragma unroll
+    for (int offset = 2; offset > 0; offset /= 2) most = max(most, __shfl_xor_sync(0xffffffffu, most, offset));
     const float max = __uint_as_float(most), inverse = IntegersOf(max);
-    const int i[4] = {__float2int_rn(v.x * inverse), __float2int_rn(v.y * inverse), __float2int_rn(v.z * inverse), __float2int_rn(v.w * inverse)};
-    lo = __byte_perm(__byte_perm(i[0], i[1], 0x0040), __byte_perm(i[2], i[3], 0x0040), 0x5410);
-    // The low digit is signed, so the high one is rounded: (i - lo) >> 8.
-    hi = __byte_perm(__byte_perm(i[0] + 128, i[1] + 128, 0x0051), __byte_perm(i[2] + 128, i[3] + 128, 0x0051), 0x5410);
-    int sum = i[0] + i[1] + i[2] + i[3];
+    int i[8], sum = 0;
 #pragma unroll
-    for (int offset = 4; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
+    for (int j = 0; j < 8; ++j) sum += i[j] = __float2int_rn(x[j] * inverse);
+    lo = make_uint2(LowDigits(i), LowDigits(i + 4)), hi = make_uint2(HighDigits(i), HighDigits(i + 4));
+#pragma unroll
+    for (int offset = 2; offset > 0; offset /= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
     tail = make_int2(__float_as_int(ScaleOf(max)), sum);
   }
-  // To the eight lanes' group at `to`.
+  // To the four lanes' group at `to`.
   __device__ __forceinline__ void Put(char* to) const {
-    const int lane = ThreadId() % 8;
-    reinterpret_cast<uint32_t*>(to)[lane] = hi;
-    reinterpret_cast<uint32_t*>(to)[8 + lane] = lo;
+    const int lane = ThreadId() % 4;
+    reinterpret_cast<uint2*>(to)[lane] = hi;
+    reinterpret_cast<uint2*>(to)[4 + lane] = lo;
     if (lane == 0) PutTail(to, tail);
+  }
+
+ private:
+  __device__ __forceinline__ static uint32_t LowDigits(const int* i) {
+    return __byte_perm(__byte_perm(i[0], i[1], 0x0040), __byte_perm(i[2], i[3], 0x0040), 0x5410);
+  }
+  // The low digit is signed, so the high one is rounded: (i - lo) >> 8.
+  __device__ __forceinline__ static uint32_t HighDigits(const int* i) {
+    return __byte_perm(__byte_perm(i[0] + 128, i[1] + 128, 0x0051), __byte_perm(i[2] + 128, i[3] + 128, 0x0051), 0x5410);
   }
 };
 

@@ -1,4 +1,4 @@
-// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh and mla.cuh that host code needs as well.
+// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh, job_queue.cuh and mla.cuh that host code needs as well.
 #pragma once
 
 namespace rill::cuda {
@@ -11,6 +11,7 @@ inline constexpr int kBlockGroups = 4;
 inline constexpr int kPartBlocks = 4;
 inline constexpr int kMostTiles = 80;     // of a job: what a share of 48B's head has, and no more, so that attention has room for five stages
 inline constexpr int kMostUnits = 1024;
+inline constexpr int kFeederWarps = 4;    // of a block, that bring its weights (job_queue.cuh)
 
 // Floats of a head's partial of the attention (mla.cuh), whole sectors of memory; the last two are its statistics.
 constexpr int PartialFloats(int latent) { return (latent + 2 + 7) / 8 * 8; }

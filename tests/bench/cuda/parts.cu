@@ -58,26 +58,24 @@ constexpr WeightFormat kFormat = WeightFormat::kQ4;
 
 template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
-  if (part == Part::kBarrier) cuda::Cross<GridBarrier>(s, [] {});
+  if (part == Part::kBarrier) GridBarrier::Wait(s), GridBarrier::Arrive(s);
   if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s);
   if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   if (part == Part::kMoe) {
-    cuda::RoutePhase<kFormat, GridBarrier>(s);
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
     cuda::DownPhase<kFormat, GridBarrier>(s);
   }
 }
 
-// The feeders' side of it; `use` counts the layers.
+// The feeders' side of it.
 template <Part part>
-__device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f, unsigned use) {
+__device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
   if (part == Part::kInputs) cuda::Feed<kFormat, cuda::InputRows<kFormat>>(s, f);
   if (part == Part::kKda) cuda::PrefetchAhead(s.l().ahead, f);
   if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
   if (part == Part::kMoe) {
     cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
-    cuda::Await(s.shared().has_chosen, use);
     cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
     cuda::Feed<kFormat, cuda::DownRows<kFormat>>(s, f);
   }
@@ -87,13 +85,16 @@ template <Part part>
 __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   cuda::BeginStep(params);
   cuda::Feeder f;
+  if (!cuda::IsFeeder()) GridBarrier::Arrive(cuda::Step{0});  // for the first phase, which waits
 #pragma unroll 1
   for (int i = 1; i <= params.n_layers; ++i) {  // the first layer's inputs would come from the embedding, without a barrier
     const cuda::Step s = {i};
     __syncthreads();
     if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
     __syncthreads();
-    if (cuda::IsFeeder()) FeedPart<part>(s, f, i - 1);
+    if (f.warp == 0) cuda::FindPlainRows(s);
+    __syncthreads();
+    if (cuda::IsFeeder()) FeedPart<part>(s, f);
     else RunPart<part>(s);
   }
 }
@@ -128,7 +129,7 @@ absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, i
     void* args[] = {&params};
     const absl::Status status = device.Take(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(PartKernel<part>), dim3(grid), dim3(cuda::kBlockThreads),
                                                                         args, shared_bytes, device.stream()), "part");
-    params.barrier_base += grid * static_cast<unsigned>(barriers_per_layer * spec.layers.size());
+    params.barrier_base += grid * static_cast<unsigned>(barriers_per_layer * spec.layers.size() + 1);
     return status;
   };
   RILL_ASSIGN_OR_RETURN(const double micros, Micros(device, run));
