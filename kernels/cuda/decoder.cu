@@ -59,7 +59,7 @@ class CudaDecoder final : public FusedDecoder {
         cudaLaunchCooperativeKernel(kernel_, dim3(grid_), dim3(kBlockThreads), args,
                                     shared_bytes_, device_.stream()),
         "fused decode step"));
-    params_.barrier_base += static_cast<unsigned>(n_barriers_) * grid_;
+    AdvanceParams(counts_, grid_, &params_);
     return absl::OkStatus();
   }
 
@@ -73,7 +73,7 @@ class CudaDecoder final : public FusedDecoder {
     kernel_ = KernelOf(FormatOf(spec));
     RILL_RETURN_IF_ERROR(AllowShared(device_, kernel_, shared_bytes_, "fused decode step"));
     grid_ = static_cast<unsigned>(device_.sm_count());
-    n_barriers_ = CountBarriers(spec);
+    counts_ = CountStep(spec);
     max_context_ = spec.max_context;
     return absl::OkStatus();
   }
@@ -84,7 +84,7 @@ class CudaDecoder final : public FusedDecoder {
   const void* kernel_ = nullptr;
   size_t shared_bytes_ = 0;
   unsigned grid_ = 0;
-  int n_barriers_ = 0;
+  StepCounts counts_ = {};
   int64_t max_context_ = 0;
 };
 
@@ -94,13 +94,8 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
   RILL_RETURN_IF_ERROR(PlaceSharedOf(spec, device.max_shared_bytes(), params, shared_bytes));
   RILL_ASSIGN_OR_RETURN(Buffer memory, Buffer::Allocate(device, FusedDecoderBytes(spec)));
   char* base = memory.as<char>();
-  RILL_RETURN_IF_ERROR(device.Fill(base, 0, kBarrierBytes));
-  std::vector<StepLayer> layers;
-  unsigned n_moe = 0;
-  for (size_t i = 0; i < spec.layers.size(); ++i) {
-    layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], device.sm_count(), params->max_units, n_moe));
-    n_moe += spec.layers[i].is_moe;
-  }
+  RILL_RETURN_IF_ERROR(device.Fill(base, 0, memory.bytes()));  // no barrier counted, no mark set
+  const std::vector<StepLayer> layers = MakeStepLayers(spec, device.sm_count(), params->max_units);
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());

@@ -58,7 +58,7 @@ struct QuickChoice {
     const StepMoe& m = s.l().moe;
     const int e = ThreadId() / 2, lane = ThreadId() % kWarp, top_k = m.top_k;
     uint32_t* largest = reinterpret_cast<uint32_t*>(s.shared().scratch);
-    const float score = e < m.router.rows ? Sigmoid(LoadShared(s.p().scratch.logits + e)) : 0.0f;
+    const float score = e < m.router.rows ? Sigmoid(AwaitMarked(s.p().scratch.logits + e, s.router_mark())) : 0.0f;
     const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0, most = __reduce_max_sync(0xffffffffu, key);
     if (lane == 0) largest[ThreadId() / kWarp] = most;
     if (ThreadId() == 0) s.shared().candidates = 0;
@@ -110,7 +110,7 @@ inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
   const StepMoe& m = s.l().moe;
   const int E = static_cast<int>(m.router.rows);
   float* scores = reinterpret_cast<float*>(memory);
-  for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = LoadShared(s.p().scratch.logits + e);
+  for (int e = ThreadId(); e < E; e += kStepThreads) scores[e] = AwaitMarked(s.p().scratch.logits + e, s.router_mark());
   SyncWorkers();
   if (ThreadId() < kWarp) {
     const Choice choice = {m.activation, m.top_k, m.n_groups, m.topk_groups, E, m.renormalize, m.scaling};
@@ -226,18 +226,22 @@ struct DownRows {
 #pragma unroll 1
     for (int base = 0; base < n; base += kStepThreads / kTileRows) {
       const int r = base + ThreadId() / kTileRows;
-      float* x = s.p().scratch.x + first + min(r, n - 1);
-      const float old = first == share.begin && base == 0 ? before : LoadShared(x);
+      float* x = s.p().scratch.x + first + r;
       const bool mine = r < n && j < experts;
+      float old = before;
+      if ((first != share.begin || base != 0) && j == 0 && r < n) old = AwaitMarked(x, s.l().x_mark);
       const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.queue().memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
-      if (j == 0 && r < n) *x = old + sum;
+      if (j == 0 && r < n) *x = Marked(old + sum, s.l().x_mark ^ 1);
     }
+  }
+  __device__ __forceinline__ void Ask(Step s) {
+    const int row = share.begin + ThreadId() / kTileRows;
+    before = row < share.end ? AwaitMarked(s.p().scratch.x + row, s.l().x_mark) : 0.0f;
   }
   // Ends behind a barrier of the block. Everything is asked for before anything is written.
   __device__ __forceinline__ void StageActivated(Step s) {
     const StepMoe& m = s.l().moe;
     const float* from = s.p().scratch.activated;
-    before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId() / kTileRows, s.p().hidden - 1));
     if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 8 * kStepThreads) {
       const float* shared = from + m.top_k * width;
       const Eight value = LoadEight<true>(shared, ThreadId(), width);

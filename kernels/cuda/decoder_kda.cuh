@@ -82,21 +82,61 @@ struct ConvItem {
   }
 };
 
-// The low-rank gates' second halves of a slice of a usual head: asked for before anything else, because
-// their trip to memory is the longest part of the phase.
+// The low-rank gates' second halves of a slice of a usual head: 32 rows at a time, 16 lanes each. Their trip to memory is the longest part of the
+// phase: with q4 the feeders bring them by way of the slots, sixteen rows a unit, else registers hold them from before the phase.
+inline constexpr int kGatePasses = kUsualRows * kKeyParts / (kStepThreads / kLanes);  // over the key channels
+inline constexpr int kGateRowBytes = 2 * 128, kGateUnits = kUsualRows + kStepSlice / kTileRows;
+template <WeightFormat F>
+__device__ __forceinline__ bool GatesBySlots(Step s) { return F == WeightFormat::kQ4 && s.queue().memory.slots > 0 && IsUsual(s.l().kda); }
+
 struct GateRows {
-  static constexpr int kPasses = kUsualRows * kKeyParts / (kStepThreads / kLanes);  // of 32 rows each
-  uint4 f[kPasses], g;
+  uint4 f[kGatePasses], g;
 
   __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
     using Sizes = KdaSizes<kUsualRows>;
     const int lane_row = ThreadId() / kLanes, at = ThreadId() % kLanes * 8, first = h * Sizes::K(k) + lane_row;
     const Bf16* f_b = static_cast<const Bf16*>(k.f_b.values) + first * Sizes::Rank(k) + at;
 #pragma unroll
-    for (int i = 0; i < kPasses; ++i) f[i] = LoadWeights(f_b + i * (kStepThreads / kLanes) * Sizes::Rank(k));
+    for (int i = 0; i < kGatePasses; ++i) f[i] = LoadWeights(f_b + i * (kStepThreads / kLanes) * Sizes::Rank(k));
     g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + (first + slice * kStepSlice) * Sizes::Rank(k) + at);
   }
+  // From the slots, job `job_index`.
+  __device__ __forceinline__ void Take(const JobQueue& q, int job_index) {
+    const unsigned first = q.job[job_index % kQueuedJobs].first + ThreadId() / (kTileRows * kLanes);
+    const int at = ThreadId() / kLanes % kTileRows * kGateRowBytes + ThreadId() % kLanes * 16;
+#pragma unroll
+    for (int i = 0; i < kGatePasses; ++i) f[i] = SharedAt<const uint4>(AwaitUnit(q, first + 2 * i) + at);
+    g = SharedAt<const uint4>(AwaitUnit(q, first + kUsualRows) + at);
+  }
+  // Behind a barrier of the workers.
+  __device__ __forceinline__ static void GiveBack(JobQueue& q, int job_index) {
+    const int warp = ThreadId() / kWarp;
+    if (warp < kGateUnits) Arrive(q.empty[SlotOf(q, q.job[job_index % kQueuedJobs].first + warp)]);
+    if (ThreadId() == 0) q.taken = job_index + 1;
+    EndJob(q, job_index);
+  }
 };
+
+// The feeders' side of it: the gates of this block's slices.
+template <WeightFormat F>
+__device__ __forceinline__ void FeedGates(Step s, Feeder& f) {
+  if (!GatesBySlots<F>(s)) return;
+  const StepKda& k = s.l().kda;
+  constexpr int kSlices = kUsualRows * kKeyParts / kStepSlice;
+#pragma unroll 1
+  for (int unit = BlockId(); unit < k.H * kSlices; unit += GridSize()) {
+    const auto build = [&](Job&) {};
+    const auto fill = [&](const Job& job) {
+      FillPlain<kTileRows * kGateRowBytes / 16>(s.queue(), job.first, kGateUnits, [&](int u) {
+        const int head = unit / kSlices * (kUsualRows * kKeyParts), row = u < kUsualRows ? head : head + unit % kSlices * kStepSlice;
+        const char* values = static_cast<const char*>(u < kUsualRows ? k.f_b.values : k.g_b.values);
+        return values + (row + u % kUsualRows * kTileRows) * kGateRowBytes;
+      });
+      return kGateUnits;
+    };
+    PassJob(s.queue(), f, build, fill);
+  }
+}
 
 // The gates' arguments without their bias: of every key channel of the head into x.g, of the slice's value channels into x.gate; 32 rows at a time, 16 lanes
 // each.
@@ -104,10 +144,10 @@ __device__ __forceinline__ void GateHead(const GateRows& rows, const Staged& f, 
   const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
   const float4 *f_at = reinterpret_cast<const float4*>(f.f) + 2 * sub, *g_at = reinterpret_cast<const float4*>(g.f) + 2 * sub;
   const float4 f0 = f_at[0], f1 = f_at[1], g0 = g_at[0], g1 = g_at[1];
-  float sums[GateRows::kPasses + 1];
+  float sums[kGatePasses + 1];
 #pragma unroll
-  for (int i = 0; i < GateRows::kPasses; ++i) sums[i] = Bf16Pairs(rows.f[i], f0, f1);
-  sums[GateRows::kPasses] = Bf16Pairs(rows.g, g0, g1);
+  for (int i = 0; i < kGatePasses; ++i) sums[i] = Bf16Pairs(rows.f[i], f0, f1);
+  sums[kGatePasses] = Bf16Pairs(rows.g, g0, g1);
 #pragma unroll
   for (int offset = kLanes / 2; offset > 0; offset /= 2) {
 #pragma unroll
@@ -115,13 +155,13 @@ __device__ __forceinline__ void GateHead(const GateRows& rows, const Staged& f, 
   }
   if (sub == 0) {
 #pragma unroll
-    for (int i = 0; i < GateRows::kPasses; ++i) x.g[i * (kStepThreads / kLanes) + lane_row] = sums[i];
-    x.gate[lane_row] = sums[GateRows::kPasses];
+    for (int i = 0; i < kGatePasses; ++i) x.g[i * (kStepThreads / kLanes) + lane_row] = sums[i];
+    x.gate[lane_row] = sums[kGatePasses];
   }
 }
 
-// The same for any rank, and for float32.
-__device__ __forceinline__ void GateHeadPlain(const StepKda& k, int h, int slice, const Staged& f, const Staged& g, StepKdaShared& x) {
+// The same for any rank, and for float32, from device memory.
+inline __device__ __noinline__ void GateHeadPlain(const StepKda& k, int h, int slice, Staged f, Staged g, StepKdaShared& x) {
   const int lane_row = ThreadId() / kLanes, sub = ThreadId() % kLanes;
   const auto dot = [&](const MatrixView& m, int row, const Staged& y) {
     return LaneSum<kLanes>(m.format == WeightFormat::kBf16 ? DotBf16<kLanes>(m, row, y, sub) : DotF32<kLanes>(m, row, y, sub));
@@ -182,8 +222,9 @@ __device__ inline void RecordToken(Step s, int h, int slice, const StepKdaShared
 }
 
 // What a slice needs that no other block makes in this step: asked for before the barrier.
-template <int kRows>
+template <WeightFormat F, int kRows>
 struct KdaLoads {
+  static constexpr bool kKeepsGates = KdaSizes<kRows>::kUsual && F != WeightFormat::kQ4;
   KdaTile<kStepSlice, kRows> tile;
   GateRows rows;
   ConvItem<kRows> item;
@@ -194,7 +235,7 @@ struct KdaLoads {
     tile.Place(K, slice);
     item.Load(k, h, slice, min(ThreadId(), 2 * K + kStepSlice - 1));
     tile.Load(k.state + static_cast<int64_t>(h) * K * K, K);
-    if constexpr (KdaSizes<kRows>::kUsual) rows.Load(k, h, slice);
+    if constexpr (kKeepsGates) rows.Load(k, h, slice);
     o_norm = __ldg(k.o_norm + slice * kStepSlice + ThreadId() % kStepSlice);
     a_log = __ldg(k.a_log + h);
     bias = __ldg(k.dt_bias + h * K + min(ThreadId(), K - 1));
@@ -204,7 +245,7 @@ struct KdaLoads {
 // Convolution to gated norm for one slice of one head; the state is read once, and written once by LeaveSlice(). What is missing of the
 // norm is the head's root, which needs all slices: each leaves its sum of squares, and the output phase divides.
 template <WeightFormat F, int kRows>
-__device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRows>& loads) {
+__device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, kRows>& loads) {
   using Sizes = KdaSizes<kRows>;
   const StepKda& k = s.l().kda;
   const int K = Sizes::K(k), rank = Sizes::Rank(k), padded = (rank + kGroup - 1) / kGroup * kGroup;
@@ -214,17 +255,30 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
   const float* projected = s.p().scratch.projected;
   const int* at = s.l().inputs.at;
   const int n_items = 2 * K + kStepSlice;
-  const float input = LoadShared(projected + at[loads.item.which] + loads.item.channel);
-  const float beta = LoadShared(projected + at[5] + h);
+  // What comes by slots is taken while the inputs are on their way.
+  constexpr bool kBySlots = Sizes::kUsual && F == WeightFormat::kQ4;
+  int job = 0;
+  if constexpr (kBySlots) loads.rows.Take(s.queue(), job = AwaitJob(s.queue()));
+  const unsigned mark = s.kda_mark();
+  const float* input_at = projected + at[loads.item.which] + loads.item.channel;
+  float input, beta = 0;
   if constexpr (Sizes::kUsual) {  // the gates' 256 inputs go to the threads from the last one down: the first ones have a channel
     const int i = kStepThreads - 1 - ThreadId();
-    const float value = LoadShared(projected + (i < rank ? at[3] + i : at[4] + min(i - rank, rank - 1)));
-    if (i < 2 * rank) f.f[i] = value;
+    const float* value_at = projected + (i < rank ? at[3] + i : at[4] + min(i - rank, rank - 1));
+    const float* beta_at = ThreadId() == 0 ? projected + at[5] + h : value_at;
+    float value;
+    do {  // all three in one trip
+      input = LoadRelaxed(input_at), value = LoadRelaxed(value_at), beta = LoadRelaxed(beta_at);
+    } while ((Missing(input, mark) | Missing(value, mark) | Missing(beta, mark)) & 1);
+    input = Unmarked(input), beta = Unmarked(beta);
+    if (i < 2 * rank) f.f[i] = Unmarked(value);
   } else {
+    input = AwaitMarked(input_at, mark);
+    if (ThreadId() == 0) beta = AwaitMarked(projected + at[5] + h, mark);
 #pragma unroll 1
     for (int i = ThreadId(); i < 2 * padded; i += kStepThreads) {
       const int j = i < padded ? i : i - padded;
-      f.f[i] = j < rank ? LoadShared(projected + at[i < padded ? 3 : 4] + j) : 0.0f;
+      f.f[i] = j < rank ? AwaitMarked(projected + at[i < padded ? 3 : 4] + j, mark) : 0.0f;
     }
   }
   if (ThreadId() < n_items) loads.item.Put(x, slice, loads.item.Result(k, input));
@@ -233,11 +287,12 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
     for (int i = ThreadId() + kStepThreads; i < n_items; i += kStepThreads) {
       ConvItem<kRows> item;
       item.Load(k, h, slice, i);
-      item.Put(x, slice, item.Result(k, LoadShared(projected + at[item.which] + item.channel)));
+      item.Put(x, slice, item.Result(k, AwaitMarked(projected + at[item.which] + item.channel, mark)));
     }
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
   SyncWorkers();
+  if constexpr (kBySlots) GateRows::GiveBack(s.queue(), job);
   if constexpr (Sizes::kUsual) GateHead(loads.rows, f, g, x);
   else GateHeadPlain(k, h, slice, f, g, x);
   if (ThreadId() / kWarp == kStepWarps - 1) DotHead(K, x);
@@ -245,44 +300,40 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<kRow
   ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
   SyncWorkers();
   const float out = KdaToken(loads.tile, x.token, k.scale);
-  if (ThreadId() < kStepSlice) {  // one warp, one group
+  if (ThreadId() < kStepSlice) {
     const int d = slice * kStepSlice + ThreadId();
-    const float squares = LaneSum(out * out), y = out * loads.o_norm * x.gate[ThreadId()];
-    if constexpr (IsQuantized(F)) {
-      QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.mixed_groups) + (h * K + slice * kStepSlice) / kGroup * kStagedGroupBytes, y);
-    } else {
-      s.p().scratch.mixed[h * K + d] = y;
-    }
-    if (ThreadId() == 0) s.p().scratch.squares[h * (K / kStepSlice) + slice] = squares;
+    s.p().scratch.heads[h * K + d] = Marked(out * loads.o_norm * x.gate[ThreadId()], mark);
+    const float squares = LaneSum(out * out);
+    if (ThreadId() == 0) s.p().scratch.squares[h * (K / kStepSlice) + slice] = Marked(squares, mark);
   }
 }
 
 // What the step leaves behind and nobody waits for: the state, and the token in the ring. The caller puts a barrier of the workers behind it.
-template <int kRows>
-__device__ __forceinline__ void LeaveSlice(Step s, int h, int slice, const KdaLoads<kRows>& loads) {
+template <WeightFormat F, int kRows>
+__device__ __forceinline__ void LeaveSlice(Step s, int h, int slice, const KdaLoads<F, kRows>& loads) {
   const StepKda& k = s.l().kda;
   const int K = KdaSizes<kRows>::K(k);
   loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
   if (k.ring_k != nullptr) RecordToken(s, h, slice, *reinterpret_cast<const StepKdaShared*>(s.memory()));
 }
 
-template <int kRows>
-__device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<kRows>& loads) {
+template <WeightFormat F, int kRows>
+__device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<F, kRows>& loads) {
   const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice;
   unit = min(unit, s.l().kda.H * slices - 1);
   loads.Load(s.l().kda, unit / slices, unit % slices);
 }
 
-// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes. By all blocks, at any
-// time between the KDA phase and the next layer's inputs.
-inline __device__ __noinline__ void AdvanceTails(Step s) {
+// The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes. By thread `thread` of
+// `threads` of every block, at any time between the KDA phase and the next layer's inputs.
+inline __device__ __noinline__ void AdvanceTails(Step s, int thread, int threads) {
   const StepKda& k = s.l().kda;
   const Share share = ShareOf(s.p(), 3 * k.C);
 #pragma unroll 1
-  for (int c = share.begin + kStepThreads - 1 - ThreadId(); c < share.end; c += kStepThreads) {  // by the last warps, which have the fewest units
+  for (int c = share.begin + thread; c < share.end; c += threads) {
     const int which = (c >= k.C) + (c >= 2 * k.C), channel = c - which * k.C;
     float* tail = k.tail + static_cast<int64_t>(c) * (k.W - 1);
-    const float x = LoadShared(s.p().scratch.projected + s.l().inputs.at[which] + channel);
+    const float x = AwaitMarked(s.p().scratch.projected + s.l().inputs.at[which] + channel, s.kda_mark());
     if (k.W == 4) {
       const float second = LoadShared(tail + 1), third = LoadShared(tail + 2);
       tail[0] = second, tail[1] = third, tail[2] = x;
@@ -295,45 +346,40 @@ inline __device__ __noinline__ void AdvanceTails(Step s) {
   }
 }
 
-// 1 / root of every head into `inverse`: the slices' sums of squares, all asked for at once and added in order.
-__device__ inline void HeadRoots(Step s, float* inverse) {
-  const StepKda& k = s.l().kda;
-  const int slices = k.K / kStepSlice;
-  constexpr int kMost = kMaxHeadDim / kStepSlice;
+// The i-th eight of the heads' output, normed with the root of its head, from its slices' sums of squares.
+__device__ __forceinline__ Eight NormedEight(const StepKda& k, const StepScratch& scratch, int i, unsigned mark) {
+  constexpr int kUsualK = kUsualRows * kKeyParts, kUsualSlices = kUsualK / kStepSlice;
+  static_assert(kUsualSlices == 4);
+  Eight value;
+  float4 some;
+  float sum = 0;
+  if (k.K == kUsualK) {
+    const int at = min(i, k.C / 8 - 1);
+    do {  // all in one trip
+      value = {LoadRelaxed4(scratch.heads + 8 * at), LoadRelaxed4(scratch.heads + 8 * at + 4)};
+      some = LoadRelaxed4(scratch.squares + 8 * at / kUsualK * kUsualSlices);
+    } while ((Missing(value.a, mark) | Missing(value.b, mark) | Missing(some, mark)) & 1);
+    value = {Unmarked(value.a), Unmarked(value.b)}, some = Unmarked(some);
+    sum = some.x + some.y + some.z + some.w;
+  } else {
+    const int slices = k.K / kStepSlice, h = min(8 * i, k.C - 1) / k.K;
+    value = AwaitEight(scratch.heads, i, k.C, mark);
 #pragma unroll 1
-  for (int h = ThreadId(); h < k.H; h += kStepThreads) {
-    float squares[kMost];
-#pragma unroll
-    for (int i = 0; i < kMost; ++i) squares[i] = i < slices ? LoadShared(s.p().scratch.squares + h * slices + i) : 0.0f;
-    float sum = 0;
-#pragma unroll
-    for (int i = 0; i < kMost; ++i) sum += squares[i];
-    inverse[h] = 1.0f / sqrtf(sum / static_cast<float>(k.K) + k.norm_eps);
+    for (int j = 0; j < slices; ++j) sum += AwaitMarked(scratch.squares + h * slices + j, mark);
   }
+  return Times(value, 1.0f / sqrtf(sum / static_cast<float>(k.K) + k.norm_eps));
 }
 
-// The staged output of the KDA heads, normed: the roots arrive together with what they divide. Ends behind a barrier of the block.
+// The output of the KDA heads, normed and staged. Ends behind a barrier of the workers.
 template <WeightFormat F>
-__device__ __forceinline__ Staged StageHeads(Step s) {
+__device__ __forceinline__ void StageHeads(Step s) {
   const StepKda& k = s.l().kda;
-  const Staged y = PlaceForm<F>(s.memory());
-  float* inverse = reinterpret_cast<float*>(s.memory() + FormBytes<F>(k.C));
-  HeadRoots(s, inverse);
-  if constexpr (IsQuantized(F)) {
-    CopyGroups(y.q, reinterpret_cast<const char*>(s.p().scratch.mixed_groups), k.C / kGroup);
-    SyncWorkers();
+  const unsigned mark = s.kda_mark();
 #pragma unroll 1
-    for (int group = ThreadId(); group < k.C / kGroup; group += kStepThreads) {
-      reinterpret_cast<float*>(y.q + group * kStagedGroupBytes)[16] *= inverse[group * kGroup / k.K];
-    }
-  } else {
-    SyncWorkers();
-    for (int i = ThreadId(); i < (k.C + kGroup - 1) / kGroup * kGroup; i += kStepThreads) {
-      y.f[i] = i < k.C ? LoadShared(s.p().scratch.mixed + i) * inverse[i / k.K] : 0.0f;
-    }
+  for (int i = ThreadId(); 8 * (i - i % kWarp) < k.C; i += kStepThreads) {
+    StageEight<F>(s.memory(), NormedEight(k, s.p().scratch, i, mark), i, k.C);
   }
   SyncWorkers();
-  return y;
 }
 
 }  // namespace rill::cuda

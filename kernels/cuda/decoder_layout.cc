@@ -57,17 +57,25 @@ absl::Status CheckFormats(size_t layer, const LayerWeights& w, WeightFormat form
   return formats("the router", {w.moe.router.format}, true);
 }
 
-int64_t Projected(const LayerWeights& w) {
+int64_t ProjectedOf(const LayerWeights& w) {
   if (!w.is_kda) return AlignUp(w.mla.q.rows, kAlign) + AlignUp(w.mla.kv_a.rows, kAlign);
   const int64_t C = w.kda.heads * w.kda.head_dim;
   return 3 * AlignUp(C, kAlign) + 2 * AlignUp(w.kda.gate_rank, kAlign) + AlignUp(w.kda.heads, kAlign);
 }
+// Of the layers of a kind, the most.
+int64_t Projected(const DecoderSpec& spec, bool kda) {
+  int64_t most = 0;
+  for (const LayerWeights& w : spec.layers) {
+    if (w.is_kda == kda) most = std::max(most, ProjectedOf(w));
+  }
+  return most;
+}
 
-void AddInput(StepInputs& inputs, const MatrixView& m, int role) {
+void AddInput(StepInputs& inputs, const MatrixView& m, int begin, int role) {
   const int i = inputs.count++;
   const bool first = i == 0 || i == inputs.plain;
   inputs.weight[i] = m;
-  inputs.offset[i] = i == 0 ? 0 : inputs.offset[i - 1] + static_cast<int>(AlignUp(inputs.weight[i - 1].rows, kAlign));
+  inputs.offset[i] = i == 0 ? begin : inputs.offset[i - 1] + static_cast<int>(AlignUp(inputs.weight[i - 1].rows, kAlign));
   inputs.end[i] = (first ? 0 : inputs.end[i - 1]) + static_cast<int>(m.rows);
   inputs.at[role] = inputs.offset[i];
 }
@@ -89,13 +97,13 @@ RecordOffsets OffsetsOf(const ExpertsView& x) {
   return o;
 }
 
-// `big` have roles 0 .., `plain` the ones behind.
-void AddInputs(StepInputs& inputs, std::initializer_list<const MatrixView*> big, std::initializer_list<const MatrixView*> plain) {
+// `big` have roles 0 .., `plain` the ones behind. The first goes to place `begin`.
+void AddInputs(StepInputs& inputs, int begin, std::initializer_list<const MatrixView*> big, std::initializer_list<const MatrixView*> plain) {
   inputs.plain = static_cast<int>(plain.size());
   int role = static_cast<int>(big.size());
-  for (const MatrixView* m : plain) AddInput(inputs, *m, role++);
+  for (const MatrixView* m : plain) AddInput(inputs, *m, begin, role++);
   role = 0;
-  for (const MatrixView* m : big) AddInput(inputs, *m, role++);
+  for (const MatrixView* m : big) AddInput(inputs, *m, begin, role++);
 }
 
 // True when the rows of `plain` matrices can be multiplied by the hidden vector as threads keep it: eight values each.
@@ -145,11 +153,10 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
   ScratchSizes s = {};
   const auto grow = [](uint64_t& size, int64_t n) { size = std::max<uint64_t>(size, AlignUp(n, kAlign)); };
   grow(s.x, spec.hidden);
+  grow(s.projected, Projected(spec, true) + Projected(spec, false));
   for (const LayerWeights& w : spec.layers) {
-    grow(s.projected, Projected(w));
     if (w.is_kda) {
-      grow(s.mixed, w.kda.heads * w.kda.head_dim);
-      grow(s.mixed_groups, w.kda.heads * w.kda.head_dim / kGroup * (kStagedGroupBytes / 4));
+      grow(s.heads, w.kda.heads * w.kda.head_dim);
       grow(s.squares, w.kda.heads * (w.kda.head_dim / kStepSlice));
     } else {
       const MlaShape& shape = w.mla.shape;
@@ -169,8 +176,7 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
 }
 
 uint64_t ScratchBytes(const ScratchSizes& s) {
-  return sizeof(float) * (s.x + s.projected + s.mixed + s.squares + s.logits + s.activated + s.mixed_groups +
-                          s.activated_groups + s.absorbed + s.partials);
+  return sizeof(float) * (s.x + s.projected + s.heads + s.squares + s.mixed + s.logits + s.activated + s.activated_groups + s.absorbed + s.partials);
 }
 
 StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
@@ -181,9 +187,9 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
     return p;
   };
   StepScratch scratch = {};
-  scratch.x = take(s.x), scratch.projected = take(s.projected), scratch.mixed = take(s.mixed);
-  scratch.squares = take(s.squares), scratch.logits = take(s.logits), scratch.activated = take(s.activated);
-  scratch.mixed_groups = take(s.mixed_groups), scratch.activated_groups = take(s.activated_groups);
+  scratch.x = take(s.x), scratch.projected = take(s.projected), scratch.heads = take(s.heads), scratch.squares = take(s.squares);
+  scratch.mixed = take(s.mixed), scratch.logits = take(s.logits);
+  scratch.activated = take(s.activated), scratch.activated_groups = take(s.activated_groups);
   scratch.absorbed = take(s.absorbed), scratch.partials = take(s.partials);
   return scratch;
 }
@@ -193,19 +199,27 @@ int PassRows(int max_units, int matrices, int64_t cols, int ragged) {
   return std::max(1, tiles) * kTileRows;
 }
 
-StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, int blocks, int max_units, unsigned moe_before) {
+// What a layer must know of its step.
+struct LayerPlace {
+  int blocks, max_units;            // of the grid; of a job
+  int mla_inputs;                   // where they begin among the projected ones
+  unsigned kda_before, moe_before;  // layers of the kind
+};
+
+StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, const LayerPlace& place) {
   const int64_t hidden = w.is_kda ? w.kda.q.cols : w.mla.q.cols;
-  const int warps = blocks * kFeederWarps;  // that share the asking ahead
+  const int max_units = place.max_units, warps = place.blocks * kFeederWarps;  // that share the asking ahead
   StepLayer l = {};
-  l.is_kda = w.is_kda, l.is_moe = w.is_moe;
+  l.is_kda = w.is_kda, l.is_moe = w.is_moe, l.x_mark = 1;
   l.input_norm = w.input_norm.f32(), l.post_norm = w.post_norm.f32();
   if (w.is_kda) {
-    AddInputs(l.inputs, {&w.kda.q, &w.kda.k, &w.kda.v}, {&w.kda.f_a, &w.kda.g_a, &w.kda.b});
-    l.inputs.with_norm = GoWithNorm({&w.kda.f_a, &w.kda.g_a, &w.kda.b}, blocks);
+    AddInputs(l.inputs, 0, {&w.kda.q, &w.kda.k, &w.kda.v}, {&w.kda.f_a, &w.kda.g_a, &w.kda.b});
+    l.inputs.with_norm = GoWithNorm({&w.kda.f_a, &w.kda.g_a, &w.kda.b}, place.blocks);
     l.o = w.kda.o;
     l.kda = MakeKda(w.kda, state);
+    l.kda.use = place.kda_before;
   } else {
-    AddInputs(l.inputs, {&w.mla.q, &w.mla.kv_a}, {});
+    AddInputs(l.inputs, place.mla_inputs, {&w.mla.q, &w.mla.kv_a}, {});
     l.o = w.mla.o;
     l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache};
   }
@@ -213,7 +227,7 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
   if (w.is_moe) {
     const MoeWeights& m = w.moe;
     l.moe = {m.activation, m.top_k, m.n_groups, m.topk_groups, m.renormalize, m.scaling, m.router, m.router_bias.f32(), m.experts,
-             OffsetsOf(m.experts), GoWithNorm({&m.router}, blocks), moe_before};
+             OffsetsOf(m.experts), GoWithNorm({&m.router}, place.blocks), place.moe_before};
   }
   l.window.inputs = PassRows(max_units, 1, hidden, kMaxInputs);
   l.window.output = PassRows(max_units, 1, l.o.cols, 1);
@@ -243,11 +257,29 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, i
   return l;
 }
 
-// One behind each phase but the last; decoder.cu walks the same phases.
-int CountBarriers(const DecoderSpec& spec) {
-  int n = 0;
-  for (const LayerWeights& w : spec.layers) n += (w.is_kda ? 3 : 5) + (w.is_moe ? 3 : 2);
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units) {
+  LayerPlace place = {blocks, max_units, static_cast<int>(Projected(spec, true)), 0, 0};
+  std::vector<StepLayer> layers;
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], place));
+    place.kda_before += spec.layers[i].is_kda, place.moe_before += spec.layers[i].is_moe;
+  }
+  return layers;
+}
+
+// A barrier behind each phase but the last, and none where marks do: behind a KDA layer's inputs and behind the router. decoder_walk.cuh has the same.
+StepCounts CountStep(const DecoderSpec& spec) {
+  StepCounts n = {};
+  for (const LayerWeights& w : spec.layers) {
+    n.barriers += (w.is_kda ? 2 : 5) + 2;
+    n.kda += w.is_kda, n.moe += w.is_moe;
+  }
   return n;
+}
+
+void AdvanceParams(const StepCounts& counts, unsigned blocks, StepParams* params) {
+  params->barrier_base += counts.barriers * blocks;
+  params->kda_uses += counts.kda, params->moe_uses += counts.moe;
 }
 
 }  // namespace rill::cuda

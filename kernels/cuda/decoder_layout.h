@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/staged_layout.h"
@@ -30,6 +31,7 @@ struct StepKda {
   float* tail;              // [3C, W - 1]
   float *ring_k, *ring_u, *ring_g, *conv_ring;  // null when there is no ring
   int64_t ring_tokens;
+  unsigned use;             // KDA layers before this one
 };
 
 struct StepMla {
@@ -85,6 +87,7 @@ struct PassWindows {
 
 struct alignas(16) StepLayer {
   bool is_kda, is_moe;
+  unsigned x_mark;          // of the residual stream behind the mixer; behind the feed-forward it is the other one
   PassWindows window;
   const float *input_norm, *post_norm;
   StepInputs inputs;
@@ -97,16 +100,16 @@ struct alignas(16) StepLayer {
   StepMoe moe;
 };
 
-// Vectors between phases, all float32.
+// Vectors between phases, all float32. Marked ones: marked.cuh.
 struct StepScratch {
-  float* x;          // [D] residual stream
-  float* projected;  // inputs of the mixer
-  float* mixed;      // output of the mixer, [C] or shares to be added up, [ExpandShares(R), H, V]
-  float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices
-  float* logits;     // [E] of the router
+  float* x;          // [D] residual stream, marked
+  float* projected;  // inputs of the mixer; those of KDA marked, those of MLA behind them
+  float* heads;      // [C] output of the KDA heads, without their roots, marked
+  float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices, marked
+  float* mixed;      // output of attention in shares to be added up, [ExpandShares(R), H, V]
+  float* logits;     // [E] of the router, marked
   float* activated;  // [top_k, width], then the shared expert's, or the dense block's
-  float* mixed_groups;      // the KDA heads' output as integer groups (stage.cuh), without the heads' roots, when weights are q8 or q4
-  float* activated_groups;  // [top_k] experts' activations as integer groups
+  float* activated_groups;  // [top_k] experts' activations as integer groups (stage.cuh)
   float* absorbed;   // [H, R]
   float* partials;   // [kMaxSlots, H, PartialFloats(R)]
 };
@@ -121,6 +124,7 @@ struct StepParams {
   StepScratch scratch;
   unsigned* barrier;         // arrivals so far, never reset
   unsigned barrier_base;     // its value when this step begins
+  unsigned kda_uses, moe_uses;  // layers of a kind that the steps before this one went through
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
@@ -135,7 +139,7 @@ struct StepParams {
 
 // Sizes in floats.
 struct ScratchSizes {
-  uint64_t x, projected, mixed, squares, logits, activated, mixed_groups, activated_groups, absorbed, partials;
+  uint64_t x, projected, heads, squares, mixed, logits, activated, activated_groups, absorbed, partials;
 };
 
 // The format of the big matrices: all of them have the head's.
@@ -145,14 +149,21 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// For a grid of `blocks`; a job may have `max_units`; `moe_before` layers before this one are of experts.
-StepLayer MakeStepLayer(const LayerWeights& weights, const DecoderLayerState& state, int blocks, int max_units, unsigned moe_before);
+// For a grid of `blocks`; a job may have `max_units`.
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units);
 // Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
 int PassRows(int max_units, int matrices, int64_t cols, int ragged);
-int CountBarriers(const DecoderSpec& spec);
+
+// Of one step: barriers across the grid, and layers.
+struct StepCounts {
+  unsigned barriers, kda, moe;
+};
+StepCounts CountStep(const DecoderSpec& spec);
+// Moves what is counted for ever on by a step of `blocks` blocks.
+void AdvanceParams(const StepCounts& counts, unsigned blocks, StepParams* params);
 
 // Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (token, position and
-// barrier_base are the caller's) and the shared memory a block needs.
+// what is counted are the caller's) and the shared memory a block needs.
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes);
 
 // The step kernel for big matrices of format F; one file a format (decoder_q4.cu, ...).

@@ -15,6 +15,12 @@ __device__ __forceinline__ MlaTask TaskOf(Step s) {
   return a;
 }
 
+// The projected query of head h.
+__device__ __forceinline__ const float* Queries(Step s, int h) {
+  const MlaShape& shape = s.l().mla.shape;
+  return s.p().scratch.projected + s.l().inputs.at[0] + h * static_cast<int>(shape.nope + shape.rope);
+}
+
 // ---- absorb: a unit is kAbsorbColumns columns of a head's q~; behind the last unit comes the new row of the cache -----------------------
 
 __device__ __forceinline__ int CountAbsorbUnits(Step s) { return TaskOf(s).H * AbsorbParts(TaskOf(s).R); }
@@ -37,7 +43,7 @@ struct AbsorbUnit {
   template <WeightFormat F>
   __device__ __forceinline__ void Run(Step s) {
     const MlaTask a = TaskOf(s);
-    Absorb<F>(a, s.p().scratch.projected + h * (a.N + a.P), h, column, words, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
+    Absorb<F>(a, Queries(s, h), h, column, words, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
   }
 };
 
@@ -84,7 +90,7 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   for (int unit = BlockId(); unit < units.count(); unit += GridSize()) {
     const int slot = unit % units.slots, h = unit / units.slots;
     const TileRange range = SlotTiles(length, slot, units.slots);
-    AttendPlain(a, s.p().scratch.absorbed + h * a.R, s.p().scratch.projected + h * (a.N + a.P) + a.N, range.begin * kMlaTile,
+    AttendPlain(a, s.p().scratch.absorbed + h * a.R, Queries(s, h) + a.N, range.begin * kMlaTile,
                 min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
     SyncWorkers();
   }

@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/decoder_layout.h"
 #include "kernels/cuda/job_queue.cuh"
+#include "kernels/cuda/marked.cuh"
 
 namespace rill::cuda {
 
@@ -53,6 +54,10 @@ struct Step {
   __device__ __forceinline__ JobQueue& queue() const { return shared().queue; }
   __device__ __forceinline__ char* memory() const { return block_memory + kPhaseAt; }  // of the phase
   __device__ __forceinline__ uint32_t memory_at() const { return SharedAddress(block_memory) + static_cast<uint32_t>(kPhaseAt); }
+
+  // The marks of this layer's use of what is written once a layer of its kind.
+  __device__ __forceinline__ unsigned kda_mark() const { return (p().kda_uses + l().kda.use + 1) & 1; }
+  __device__ __forceinline__ unsigned router_mark() const { return (p().moe_uses + l().moe.use + 1) & 1; }
 
   // This warp's place among all warps of the grid, from the last warp of a block down: what few rows there are goes to warps
   // that have the least to do.
@@ -140,17 +145,23 @@ __device__ __forceinline__ void RunPasses(Step s, const Rows& rows) {
   if (rows.window < rows.share.end - rows.share.begin) RunMorePasses<F, Rows>(s, rows.share.begin + rows.window);
 }
 
-// Writes the sums of a job's rows to `to` + their places, or adds them to what is there. `before` is what was there for this thread's first row.
-inline __device__ __noinline__ void WriteSums(uint32_t job_at, JobMemory memory, float* to, bool add, float before) {
+// Where the sums of a job's rows go: to `to` + their places, as they are, or marked, or added to what is there and marked.
+struct SumsTo {
+  float* to;
+  bool marked, add;
+  unsigned mark, mark_before;
+  float before;  // what was there for this thread's first row
+};
+inline __device__ __noinline__ void WriteSums(uint32_t job_at, JobMemory memory, SumsTo dest) {
   const Job& job = SharedAt<const Job>(job_at);
   const int n = job.n_tiles * kTileRows;
 #pragma unroll 1
   for (int i = ThreadId(); i < n; i += kStepThreads) {
     const int tile = i / kTileRows, row = i % kTileRows;
     if (row > job.tile[tile].last) continue;
-    float* at = to + job.tile[tile].out + row;
-    const float sum = RowSum(job, memory, tile, row);
-    *at = !add ? sum : (i == ThreadId() ? before : LoadShared(at)) + sum;
+    float *at = dest.to + job.tile[tile].out + row, sum = RowSum(job, memory, tile, row);
+    if (dest.add) sum += i == ThreadId() ? dest.before : AwaitMarked(at, dest.mark_before);
+    *at = dest.marked ? Marked(sum, dest.mark) : sum;
   }
 }
 
@@ -172,10 +183,17 @@ struct OutputRows {
     const MatrixView& m = Matrix(s);
     BuildJob(job, TilesOf(n), static_cast<int>(m.cols), [&](int i) { return TileOf<F>(m, first, n, i, s.memory_at(), first); });
   }
-  __device__ __forceinline__ void Ask(Step s) { before = LoadShared(s.p().scratch.x + min(share.begin + ThreadId(), s.p().hidden - 1)); }
+  // The stream's mark before and behind this answer; shared experts answer behind the others.
+  __device__ __forceinline__ static unsigned MarkBefore(Step s) { return s.l().x_mark ^ (answer != Answer::kDense); }
+  __device__ __forceinline__ static unsigned MarkBehind(Step s) { return s.l().x_mark ^ (answer != Answer::kMixer); }
+  // Of this thread's row of the pass from `first` on. Other blocks' rows may have the next mark already.
+  __device__ __forceinline__ float Before(Step s, int first) const {
+    return first + ThreadId() < share.end ? AwaitMarked(s.p().scratch.x + first + ThreadId(), MarkBefore(s)) : 0.0f;
+  }
+  __device__ __forceinline__ void Ask(Step s) { before = Before(s, share.begin); }
   __device__ __forceinline__ void Done(Step s, const Job& job, int first, int) const {
-    const float old = first == share.begin ? before : LoadShared(s.p().scratch.x + min(first + ThreadId(), s.p().hidden - 1));
-    WriteSums(SharedAddress(&job), s.queue().memory, s.p().scratch.x, true, old);
+    WriteSums(SharedAddress(&job), s.queue().memory,
+              {s.p().scratch.x, true, true, MarkBehind(s), MarkBefore(s), first == share.begin ? before : Before(s, first)});
   }
 };
 
@@ -237,27 +255,27 @@ __device__ __forceinline__ void StageHidden(const Eight& value, int i, int padde
 }
 
 // What is behind the values that threads keep, of wide models: apart, so that the code is not in others' way.
-inline __device__ __noinline__ float AddSquaresBeyond(float sum) {
+inline __device__ __noinline__ float AddSquaresBeyond(float sum, unsigned mark) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
-  for (int i = ThreadId() + kStepThreads; 8 * i < p.hidden; i += kStepThreads) sum = AddSquares(LoadEight<true>(p.scratch.x, i, p.hidden), sum);
+  for (int i = ThreadId() + kStepThreads; 8 * i < p.hidden; i += kStepThreads) sum = AddSquares(AwaitEight(p.scratch.x, i, p.hidden, mark), sum);
   return sum;
 }
 template <WeightFormat F>
-__device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded) {
+__device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded, unsigned mark) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
   for (int i = ThreadId() + kStepThreads; 8 * (i - i % kWarp) < padded; i += kStepThreads) {
-    StageHidden<F>(Times(Times(LoadEight<true>(p.scratch.x, i, p.hidden), LoadEight<false>(w, i, p.hidden)), inverse), i, padded);
+    StageHidden<F>(Times(Times(AwaitEight(p.scratch.x, i, p.hidden, mark), LoadEight<false>(w, i, p.hidden)), inverse), i, padded);
   }
 }
 
 // RMSNorm of the residual stream, eight values a thread, staged at the start of the phase's memory. The block's plain rows are multiplied on the way:
 // with each value comes its weight, and the root is a factor of the sums, so that their products are known before anything is staged. The norm's weights
-// and the rows are asked for before the wait for the phase before. One copy of the code for all phases: `wait`, else another barrier lies behind what wrote
-// the stream; `arrive`, as soon as the products are written. Ends behind a barrier of the workers.
+// and the rows are asked for before the wait for the phase before. One copy of the code for all phases: `wait`, or the block itself wrote the stream;
+// `x_mark`, the stream's; `row_mark`, that of the products. Ends behind a barrier of the workers.
 template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool wait, bool arrive) {
+__device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool wait, unsigned x_mark, unsigned row_mark) {
   const PlainRow* rows = &SharedAt<const PlainRow>(rows_at);
   const int i = ThreadId(), K = s.p().hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
   const Eight weight = LoadEight<false>(w, i, K);
@@ -265,18 +283,17 @@ __device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_a
 #pragma unroll
   for (int j = 0; j < kMostPlainRows; ++j) row[j] = LoadWeights(rows[j].weight + 8 * i, rows[j].weight != nullptr && 8 * i < K);
   if (wait) Barrier::Wait(s);
-  Eight value = LoadEight<true>(s.p().scratch.x, i, K);
+  Eight value = AwaitEight(s.p().scratch.x, i, K, x_mark);
   float sums[1 + kMostPlainRows] = {AddSquares(value, 0)};
   value = Times(value, weight);
 #pragma unroll
   for (int j = 0; j < kMostPlainRows; ++j) sums[1 + j] = AddDot(row[j], value, 0);
-  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0]);
+  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0], x_mark);
   const float mine = BlockSums(sums, s.shared().partial);
   const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
-  if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = mine * inverse;
-  if (arrive) Barrier::Arrive(s);
+  if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = Marked(mine * inverse, row_mark);
   if (8 * (i - i % kWarp) < padded) StageHidden<F>(Times(value, inverse), i, padded);
-  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded);
+  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, x_mark);
   SyncWorkers();
 }
 
@@ -296,10 +313,14 @@ __device__ __noinline__ void StageShares(uint32_t at, const float* from, int K, 
   }
 }
 
-// The first layer's input is a row of the embedding. Every block writes the whole row, all the same values, and reads what it wrote.
+// The first layer's input is a row of the embedding. Every block writes the whole row, all the same values, and reads what it wrote. With a fence: what
+// another block adds to it later must not be overtaken.
 inline __device__ __noinline__ void Embed(Step s) {
 #pragma unroll 1
-  for (int i = ThreadId(); i < s.p().hidden; i += kStepThreads) s.p().scratch.x[i] = WeightAt(s.p().embedding, s.p().token, i);
+  for (int i = ThreadId(); i < s.p().hidden; i += kStepThreads) {
+    s.p().scratch.x[i] = Marked(WeightAt(s.p().embedding, s.p().token, i), s.l().x_mark ^ 1);
+  }
+  __threadfence();
   SyncWorkers();
 }
 

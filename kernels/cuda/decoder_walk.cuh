@@ -24,6 +24,11 @@ struct GridBarrier {
     SyncWorkers();
     if (ThreadId() == kThread) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
   }
+  // Behind marked values, which tell for themselves that they are there: without the release, which waits until all stores are.
+  __device__ __forceinline__ static void ArriveMarked(Step s) {
+    SyncWorkers();
+    if (ThreadId() == kThread) asm volatile("red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
+  }
   __device__ __forceinline__ static void Wait(Step s) {
     if (ThreadId() == kThread) {
       const unsigned* arrivals = s.p().barrier;
@@ -84,7 +89,7 @@ struct InputRows {
                      [&](int i, int begin) { return in.offset[in.plain + i] + begin; });
   }
   __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.queue().memory, s.p().scratch.projected, false, 0);
+    WriteSums(SharedAddress(&job), s.queue().memory, {s.p().scratch.projected, s.l().is_kda, false, s.kda_mark(), 0, 0});
   }
 };
 
@@ -104,7 +109,7 @@ inline __device__ __noinline__ void MultiplyPlainInputs(Step s) {
     int begin;
     const int i = FindPlain(in, row, &begin);
     const float y = PlainDot(in.weight[i], row - begin, s.memory_at());
-    if (ThreadId() % kWarp == 0) s.p().scratch.projected[in.offset[i] + row - begin] = y;
+    if (ThreadId() % kWarp == 0) s.p().scratch.projected[in.offset[i] + row - begin] = Marked(y, s.kda_mark());
   }
 }
 
@@ -129,10 +134,10 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void InputPhase(Step s) {
   AwaitJob(s.queue());  // with it come the layer and its plain rows
   if (s.index == 0) Embed(s);
-  StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index != 0, false);
+  StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index != 0, s.l().x_mark ^ 1, s.kda_mark());
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F>(s, InputRows<F>(s));
-  Barrier::Arrive(s);
+  if (!s.l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
 }
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
@@ -143,12 +148,11 @@ __device__ __noinline__ void KdaPhase(Step s) {
 #pragma unroll 1
   for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
     const bool last = unit + GridSize() >= units;
-    KdaLoads<kRows> loads;
+    KdaLoads<F, kRows> loads;
     LoadSlice(s, unit, loads);
-    if (unit == BlockId()) Barrier::Wait(s);
-    if (unit < units) KdaSlice<F, kRows>(s, unit / slices, unit % slices, loads);
-    if (last) Barrier::Arrive(s);
-    if (unit < units) LeaveSlice<kRows>(s, unit / slices, unit % slices, loads);
+    if (unit < units) KdaSlice(s, unit / slices, unit % slices, loads);
+    if (last) Barrier::ArriveMarked(s);
+    if (unit < units) LeaveSlice(s, unit / slices, unit % slices, loads);
     if (last) return;
     SyncWorkers();
   }
@@ -219,7 +223,7 @@ __device__ __noinline__ void OutputPhase(Step s) {
     SyncWorkers();
   }
   RunPasses<F>(s, rows);
-  Barrier::Arrive(s);
+  Barrier::ArriveMarked(s);
 }
 
 template <WeightFormat F, typename Barrier>
@@ -231,7 +235,8 @@ __device__ __forceinline__ void Mix() {
     OutputPhase<F, false, Barrier>(CurrentStep());
     return;
   }
-  if (IsUsual(CurrentStep().l().kda)) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
+  // With q4 the usual phase finds its gates in slots, and there may be none.
+  if (F == WeightFormat::kQ4 ? GatesBySlots<F>(CurrentStep()) : IsUsual(CurrentStep().l().kda)) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
   else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
   OutputPhase<F, true, Barrier>(CurrentStep());
 }
@@ -249,13 +254,13 @@ struct HeadRows {
     BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
   }
   __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
-    WriteSums(SharedAddress(&job), s.queue().memory, s.p().logits, false, 0);
+    WriteSums(SharedAddress(&job), s.queue().memory, {s.p().logits, false, false, 0, 0, 0});
   }
 };
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void HeadPhase(Step s) {
-  StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), true, false);
+  StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), true, s.l().x_mark ^ 1, 0);
   RunPasses<F>(s, HeadRows<F>(s));
 }
 
@@ -278,15 +283,15 @@ inline __device__ __noinline__ void MultiplyRouter(Step s) {
 #pragma unroll 1
   for (int row = s.last_first(); row < s.l().moe.router.rows; row += s.all_warps()) {
     const float y = PlainDot(s.l().moe.router, row, s.memory_at());
-    if (ThreadId() % kWarp == 0) s.p().scratch.logits[row] = y;
+    if (ThreadId() % kWarp == 0) s.p().scratch.logits[row] = Marked(y, s.router_mark());
   }
 }
 
 // Norm, and the dense block's gate and up.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseGatePhase(Step s) {
-  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), true, false);
-  if (s.l().is_kda) AdvanceTails(s);
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), true, s.l().x_mark, 0);
+  if (s.l().is_kda) AdvanceTails(s, ThreadId(), kStepThreads);
   RunPasses<F>(s, GluRows<F>(s));
   Barrier::Arrive(s);
 }
@@ -295,18 +300,12 @@ __device__ __noinline__ void DenseGatePhase(Step s) {
 // nothing of the choice, runs behind it, while the chosen experts' first weights are on their way.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
-  const bool with_norm = s.l().moe.with_norm;
   KeepRecords(s);
-  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), true, with_norm);
-  if (!with_norm) {
-    MultiplyRouter(s);
-    Barrier::Arrive(s);
-  }
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), true, s.l().x_mark, s.router_mark());
+  if (!s.l().moe.with_norm) MultiplyRouter(s);
   QuickChoice quick;
   quick.Load(s.l().moe);
-  Barrier::Wait(s);
   ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
-  if (s.l().is_kda) AdvanceTails(s);
   RunPasses<F>(s, GluRows<F>(s));
   RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
   Barrier::Arrive(s);
@@ -314,27 +313,32 @@ __device__ __noinline__ void ExpertPhase(Step s) {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
+  DownRows<F> down(s);
+  down.Ask(s);
   Barrier::Wait(s);
   AdvanceStep(s);
-  DownRows<F> down(s);
   down.StageActivated(s);
   const bool shared_apart = SharedApart(s);
   RunPasses<F>(s, down);
-  if (shared_apart) RunShared<F>(s);
-  Barrier::Arrive(s);
+  if (shared_apart) {
+    RunShared<F>(s);
+    Barrier::Arrive(s);  // what they add to has been marked before
+  } else {
+    Barrier::ArriveMarked(s);
+  }
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
-  Barrier::Wait(s);
-  AdvanceStep(s);
   Rows rows(s);
   rows.Ask(s);
+  Barrier::Wait(s);
+  AdvanceStep(s);
   StageShares<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width), 1);
   SyncWorkers();
   RunPasses<F>(s, rows);
-  Barrier::Arrive(s);
+  Barrier::ArriveMarked(s);
 }
 
 template <WeightFormat F, typename Barrier>
@@ -350,6 +354,14 @@ __device__ __forceinline__ void FeedForward() {
 
 // ---- the feeders' step ------------------------------------------------------------------------------------------------
 
+// While the workers multiply the experts, feeders move the convolutions' tails on: when experts are chosen, all blocks have left the KDA phase, and no
+// worker leaves the layer before they have fed the next job.
+__device__ __forceinline__ void FeedTails(Step s, const Feeder& f) {
+  if (!s.l().is_kda || f.warp == 0) return;
+  Await(s.shared().has_chosen, s.l().moe.use);
+  AdvanceTails(s, ThreadId() - kWorkers - kWarp, (kFeederWarps - 1) * kWarp);
+}
+
 // Feeds a layer's jobs, in the order in which the workers take them. What the workers read by themselves is asked for into the second-level cache, most
 // of it behind the inputs.
 template <WeightFormat F>
@@ -358,11 +370,13 @@ __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) 
   PrefetchAhead(s.l().plain, f);
   Feed<F, InputRows<F>>(s, f);
   PrefetchAhead(s.l().ahead, f);
-  if (!s.l().is_kda) Await(s.shared().has_mixed, n_mixed++);
+  if (s.l().is_kda) FeedGates<F>(s, f);
+  else Await(s.shared().has_mixed, n_mixed++);
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
   if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
   Feed<F, ExpertRows<F>>(s, f);
+  FeedTails(s, f);
   Feed<F, DownRows<F>>(s, f);
   if (SharedApart(s)) Feed<F, OutputRows<F, Answer::kShared>>(s, f);
 }
@@ -395,7 +409,7 @@ size_t StageBytes(const DecoderSpec& spec) {
     if (w.is_kda) {
       const int64_t C = w.kda.heads * w.kda.head_dim;
       grow(AlignUp(sizeof(StepKdaShared), 16) + 2 * StagedFloatBytes(w.kda.gate_rank));
-      grow(FormBytes<F>(C) + 4 * w.kda.heads);
+      grow(FormBytes<F>(C));
     } else {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));

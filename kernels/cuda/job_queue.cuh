@@ -85,9 +85,27 @@ __device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool de
   }
 }
 
-// The next job: build(job) by the first feeder, then its weights by all, `deep` when the workers wait for nothing else.
-template <WeightFormat F, typename Build>
-__device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build build) {
+// Brings `units` pieces of 16 `lines` bytes in a row into slots, a unit a warp in turn; at(u) is where unit u begins.
+template <int lines, typename At>
+__device__ __forceinline__ void FillPlain(const JobQueue& q, unsigned first, int units, At at) {
+  static_assert(lines % kWarp == 0 && lines * 16 <= kSlotBytes);
+  const unsigned slots = q.memory.slots;
+#pragma unroll 1
+  for (int u = ThreadId() / kWarp - kWorkerWarps; u < units; u += kFeederWarps) {
+    const unsigned n = first + u, slot = n & (slots - 1);
+    Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);
+    const char* from = at(u);
+#pragma unroll
+    for (int i = ThreadId() % kWarp; i < lines; i += kWarp) CopyAsync16(q.memory.slots_at + slot * kSlotBytes + i * 16, from + i * 16);
+    ArriveWithCopies(q.full[slot]);
+    CommitCopies();
+    asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
+  }
+}
+
+// The next job: build(job) by the first feeder, then fill(job) by all, which returns how many units went by way of the slots.
+template <typename Build, typename Fill>
+__device__ __forceinline__ void PassJob(JobQueue& q, Feeder& f, Build build, Fill fill) {
   const int at = f.jobs % kQueuedJobs;
   Job& job = q.job[at];
   Await(q.over[at], f.jobs / kQueuedJobs + 1);  // of the job before in this place
@@ -97,9 +115,16 @@ __device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build
   }
   Arrive(q.built[at]);
   Await(q.built[at], f.jobs / kQueuedJobs);
-  FillSlots<F>(SharedAddress(&q), f.jobs, deep);
-  if (UsesSlots<F>(job, q.memory)) f.units += job.n_units;
+  f.units += fill(job);
   ++f.jobs;
+}
+// One whose weights the feeders bring, `deep` when the workers wait for nothing else.
+template <WeightFormat F, typename Build>
+__device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build build) {
+  PassJob(q, f, build, [&](const Job& job) {
+    FillSlots<F>(SharedAddress(&q), f.jobs, deep);
+    return UsesSlots<F>(job, q.memory) ? job.n_units : 0;
+  });
 }
 
 // ---- workers ---------------------------------------------------------------------------------------------------------
@@ -109,6 +134,13 @@ __device__ __forceinline__ int AwaitJob(const JobQueue& q) {
   const int n = *static_cast<const volatile int*>(&q.taken);
   Await(q.built[n % kQueuedJobs], n / kQueuedJobs);
   return n;
+}
+
+// Where a unit that went by way of the slots lies, when it is there; it is given back by 32 arrivals at empty[slot].
+__device__ __forceinline__ unsigned SlotOf(const JobQueue& q, unsigned unit) { return unit & (q.memory.slots - 1); }
+__device__ __forceinline__ uint32_t AwaitUnit(const JobQueue& q, unsigned unit) {
+  Await(q.full[SlotOf(q, unit)], (unit & q.memory.slots) == 0 ? 0 : 1);
+  return q.memory.slots_at + SlotOf(q, unit) * kSlotBytes;
 }
 
 // All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.

@@ -1,6 +1,7 @@
 #include "tests/bench/cuda/parts.h"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "kernels/cuda/decoder_kernel.cuh"
@@ -59,7 +60,7 @@ constexpr WeightFormat kFormat = WeightFormat::kQ4;
 template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kBarrier) GridBarrier::Wait(s), GridBarrier::Arrive(s);
-  if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s);
+  if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s), GridBarrier::Arrive(s);
   if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   if (part == Part::kMoe) {
@@ -72,13 +73,25 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
 template <Part part>
 __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
   if (part == Part::kInputs) cuda::Feed<kFormat, cuda::InputRows<kFormat>>(s, f);
-  if (part == Part::kKda) cuda::PrefetchAhead(s.l().ahead, f);
+  if (part == Part::kKda) {
+    cuda::PrefetchAhead(s.l().ahead, f);
+    cuda::FeedGates<kFormat>(s, f);
+  }
   if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
   if (part == Part::kMoe) {
     cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
     cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
+    cuda::FeedTails(s, f);
     cuda::Feed<kFormat, cuda::DownRows<kFormat>>(s, f);
   }
+}
+
+// A part alone finds what another part would have written: marked 1 by KDA layers, always. Of the residual stream a mixer alone sets the mark that a
+// feed-forward alone finds, so it alternates from layer to layer and from launch to launch (`token` counts them).
+template <Part part>
+__device__ __forceinline__ void SetMarks(const StepParams& params, int i, StepLayer* layer) {
+  layer->kda.use = 0;
+  layer->x_mark = part == Part::kOutput || part == Part::kMoe ? (params.token * params.n_layers + i) & 1 : 1;
 }
 
 template <Part part>
@@ -92,6 +105,7 @@ __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __gri
     __syncthreads();
     if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
     __syncthreads();
+    if (threadIdx.x == 0) SetMarks<part>(params, i, &s.shared().layer[i % cuda::kLayersKept]);
     if (f.warp == 0) cuda::FindPlainRows(s);
     __syncthreads();
     if (cuda::IsFeeder()) FeedPart<part>(s, f);
@@ -105,6 +119,10 @@ struct TimedBarrier {
     Note(s);
     GridBarrier::Arrive(s);
   }
+  __device__ __forceinline__ static void ArriveMarked(cuda::Step s) {
+    Note(s);
+    GridBarrier::ArriveMarked(s);
+  }
   __device__ __forceinline__ static void Wait(cuda::Step s) {
     Note(s);
     GridBarrier::Wait(s);
@@ -115,21 +133,35 @@ struct TimedBarrier {
   }
 };
 
+// n values of a few tenths, marked.
+absl::Status FillMarked(CudaDevice& device, float* to, uint64_t n, uint32_t mark) {
+  std::vector<uint32_t> values(n);
+  for (uint64_t i = 0; i < n; ++i) {
+    const float x = 0.1f * static_cast<float>(static_cast<int>(i * 37 % 19) - 9);
+    std::memcpy(&values[i], &x, sizeof(x));
+    values[i] = (values[i] & ~1u) | mark;
+  }
+  return n == 0 ? absl::OkStatus() : device.CopyIn(to, values.data(), n * sizeof(float));
+}
+
 template <Part part>
-absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, int barriers_per_layer) {
+absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, unsigned barriers_per_layer) {
   StepParams params = {};
   size_t shared_bytes = 0;
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, reinterpret_cast<const void*>(PartKernel<part>), shared_bytes, "part"));
-  std::vector<float> x(spec.hidden);
-  for (size_t i = 0; i < x.size(); ++i) x[i] = 0.1f * static_cast<float>(static_cast<int>(i * 37 % 19) - 9);
-  RILL_RETURN_IF_ERROR(device.CopyIn(params.scratch.x, x.data(), x.size() * sizeof(float)));
-  const unsigned grid = device.sm_count();
+  const cuda::ScratchSizes sizes = cuda::MeasureScratch(spec);
+  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.x, spec.hidden, part == Part::kMoe));
+  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.projected, sizes.projected, 1));
+  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.heads, sizes.heads, 1));
+  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.squares, sizes.squares, 1));
+  const unsigned grid = device.sm_count(), layers = static_cast<unsigned>(spec.layers.size());
   const auto run = [&] {
     void* args[] = {&params};
     const absl::Status status = device.Take(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(PartKernel<part>), dim3(grid), dim3(cuda::kBlockThreads),
                                                                         args, shared_bytes, device.stream()), "part");
-    params.barrier_base += grid * static_cast<unsigned>(barriers_per_layer * spec.layers.size() + 1);
+    params.barrier_base += grid * (barriers_per_layer * layers + 1);
+    params.moe_uses += layers, ++params.token;
     return status;
   };
   RILL_ASSIGN_OR_RETURN(const double micros, Micros(device, run));
@@ -179,7 +211,7 @@ absl::StatusOr<double> StepPartMicros(CudaDevice& device, absl::Span<const Decod
     case Part::kInputs: return PartMicros<Part::kInputs>(device, kda.spec, 1);
     case Part::kKda: return PartMicros<Part::kKda>(device, kda.spec, 1);
     case Part::kOutput: return PartMicros<Part::kOutput>(device, kda.spec, 1);
-    case Part::kMoe: return PartMicros<Part::kMoe>(device, moe.spec, 3);
+    case Part::kMoe: return PartMicros<Part::kMoe>(device, moe.spec, 2);
   }
   return absl::InternalError("unknown part");
 }
@@ -191,7 +223,8 @@ absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const De
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
   const void* kernel = reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier>);
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, kernel, shared_bytes, "timeline"));
-  const int n_barriers = cuda::CountBarriers(spec);
+  const cuda::StepCounts counts = cuda::CountStep(spec);
+  const int n_barriers = static_cast<int>(counts.barriers);
   std::vector<long long> times(3 * n_barriers);
   RILL_ASSIGN_OR_RETURN(Buffer trace, Buffer::Allocate(device, times.size() * sizeof(long long)));
   params.trace = trace.as<long long>();
@@ -201,7 +234,7 @@ absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const De
     params.position = position + i;
     void* args[] = {&params};
     RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(cuda::kBlockThreads), args, shared_bytes, device.stream()), "timeline"));
-    params.barrier_base += grid * static_cast<unsigned>(n_barriers);
+    cuda::AdvanceParams(counts, grid, &params);
   }
   RILL_RETURN_IF_ERROR(device.CopyOut(times.data(), trace.data(), trace.bytes()));
   RILL_RETURN_IF_ERROR(device.Synchronize());

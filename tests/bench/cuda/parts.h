@@ -18,7 +18,7 @@ enum class Part {
   kInputs,   // norm and input projections of a KDA layer
   kKda,      // low-rank gates, convolution, gates, recurrence, gated norm
   kOutput,   // output projection and residual
-  kMoe,      // the whole MoE block: router and shared experts, choice and gate/up, down; three barriers
+  kMoe,      // the whole MoE block: router, choice, shared experts and gate/up, down; two barriers
 };
 
 // Microseconds of one such phase in one layer, over the layers in turn. KDA phases rotate over the sessions in `specs`, whose states
