@@ -41,11 +41,15 @@ absl::Status CudaDevice::Setup(int index, int sm_budget, size_t shared_budget) {
   stream_ = stream_owner_->stream();
   sm_count_ = stream_owner_->sm_count();
   RILL_ASSIGN_OR_RETURN(staging_, Staging::Create(stream_));
+  void* ticket = nullptr;
+  RILL_RETURN_IF_ERROR(Take(cudaMalloc(&ticket, sizeof(unsigned)), "allocate 4 bytes"));
+  ticket_ = static_cast<unsigned*>(ticket);
+  RILL_RETURN_IF_ERROR(Take(cudaMemsetAsync(ticket, 0, sizeof(unsigned), stream_), "fill device memory"));
   const std::string architecture = absl::StrCat("sm_", properties.major, properties.minor);
   info_.name = absl::StrCat("cuda:", index);
   info_.description = absl::StrCat(properties.name, ", ", architecture, ", ", sm_count_, " of ",
                                    properties.multiProcessorCount, " SMs", stream_owner_->is_green() ? " (green context)" : "");
-  info_.numerics = absl::StrCat("cuda-4-", architecture, "-", sm_count_);
+  info_.numerics = absl::StrCat("cuda-5-", architecture, "-", sm_count_);
   info_.memory_bytes = properties.totalGlobalMem;
   return absl::OkStatus();
 }
@@ -54,6 +58,7 @@ CudaDevice::~CudaDevice() {
   cudaSetDevice(index_);
   if (stream_ != nullptr) cudaStreamSynchronize(stream_);
   cudaFree(scratch_);
+  cudaFree(ticket_);
   cudaFreeHost(pinned_);
 }
 

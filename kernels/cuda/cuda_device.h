@@ -45,6 +45,8 @@ class CudaDevice final : public Device {
   cudaStream_t stream() const { return stream_; }
   int sm_count() const { return sm_count_; }           // multiprocessors this device may use
   size_t max_shared_bytes() const { return shared_; }  // a block may ask for
+  // A number in device memory for kernels whose last block does more: 0 between kernels.
+  unsigned* ticket() const { return ticket_; }
 
   // Makes this GPU the calling thread's and reports a lost device. First call of every operator.
   absl::Status Begin();
@@ -75,6 +77,7 @@ class CudaDevice final : public Device {
   std::mutex scratch_mutex_;
   void* scratch_ = nullptr;
   size_t scratch_bytes_ = 0;
+  unsigned* ticket_ = nullptr;
   void* pinned_ = nullptr;
   size_t pinned_bytes_ = 0;
 };

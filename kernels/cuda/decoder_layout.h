@@ -122,8 +122,8 @@ struct StepParams {
   const float* final_norm;
   float* logits;
   StepScratch scratch;
-  unsigned* barrier;         // arrivals so far, never reset
-  unsigned barrier_base;     // its value when this step begins
+  unsigned* barrier;         // arrivals so far, never reset (GridBarrier)
+  unsigned barrier_base;     // how many when this step begins
   unsigned kda_uses, moe_uses;  // layers of a kind that the steps before this one went through
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
   int expand_room;           // partials that shared memory has room for when the latent is expanded

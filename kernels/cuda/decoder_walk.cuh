@@ -14,33 +14,38 @@
 
 namespace rill::cuda {
 
-// Arrivals are counted for ever; comparing the difference survives the wrap. The workers' barriers carry the order to and from one thread,
-// whose release and acquire carry it across the grid. It is in the last warp, which has the least to do while the release waits for the
-// block's stores.
+// Arrivals are counted for ever, in two counters on lines of their own, for even and odd blocks; comparing the difference of their sum survives the
+// wrap. The workers' barriers carry the order to and from the threads, whose release and acquire carry it across the grid. They are in the last
+// warp, which has the least to do while the release waits for the block's stores.
 struct GridBarrier {
-  static constexpr int kThread = kStepThreads - kWarp;
+  static constexpr int kThread = kStepThreads - kWarp, kCounters = 2, kApart = 32;
 
   __device__ __forceinline__ static void Arrive(Step s) {
     SyncWorkers();
-    if (ThreadId() == kThread) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
+    if (ThreadId() == kThread) asm volatile("red.release.gpu.global.add.u32 [%0], 1;" ::"l"(Mine(s)) : "memory");
   }
   // Behind marked values, which tell for themselves that they are there: without the release, which waits until all stores are.
   __device__ __forceinline__ static void ArriveMarked(Step s) {
     SyncWorkers();
-    if (ThreadId() == kThread) asm volatile("red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(s.p().barrier) : "memory");
+    if (ThreadId() == kThread) asm volatile("red.relaxed.gpu.global.add.u32 [%0], 1;" ::"l"(Mine(s)) : "memory");
   }
   __device__ __forceinline__ static void Wait(Step s) {
-    if (ThreadId() == kThread) {
-      const unsigned* arrivals = s.p().barrier;
+    if (ThreadId() >= kThread) {
+      const int lane = ThreadId() - kThread;
+      const unsigned* arrivals = s.p().barrier + lane % kCounters * kApart;
       const unsigned target = s.shared().barrier_target + GridSize();
-      s.shared().barrier_target = target;
       unsigned seen;
       do {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals) : "memory");
+        seen += __shfl_xor_sync(0xffffffffu, seen, 1);
       } while (static_cast<int>(seen - target) < 0);
+      if (lane == 0) s.shared().barrier_target = target;
     }
     SyncWorkers();
   }
+
+ private:
+  __device__ __forceinline__ static unsigned* Mine(Step s) { return s.p().barrier + BlockId() % kCounters * kApart; }
 };
 
 // By threads 0 .. threads - 1 of those that load.

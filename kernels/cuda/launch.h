@@ -34,4 +34,25 @@ absl::Status AllowShared(CudaDevice& device, Kernel kernel, size_t bytes, absl::
                      what);
 }
 
+// True when `kernel` was compiled for a chip that has programmatic dependent launch (sm_90), so that AwaitGridsBefore() in it does wait.
+template <typename Kernel>
+bool CanStartEarly(Kernel kernel) {
+  cudaFuncAttributes attributes = {};
+  return cudaFuncGetAttributes(&attributes, kernel) == cudaSuccess && attributes.ptxVersion >= 90 && attributes.binaryVersion >= 90;
+}
+
+// Launches a kernel that may start while the one before it on the stream still runs, if `early`: it must call AwaitGridsBefore() before it touches
+// what other kernels write.
+template <typename... Parameters, typename... Args>
+absl::Status LaunchEarly(CudaDevice& device, void (*kernel)(Parameters...), unsigned blocks, unsigned threads, size_t shared, bool early,
+                         absl::string_view what, Args... args) {
+  cudaLaunchAttribute attribute = {};
+  attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+  attribute.val.programmaticStreamSerializationAllowed = 1;
+  cudaLaunchConfig_t config = {};
+  config.gridDim = dim3(blocks), config.blockDim = dim3(threads), config.dynamicSmemBytes = shared, config.stream = device.stream();
+  config.attrs = &attribute, config.numAttrs = early ? 1 : 0;
+  return device.Take(cudaLaunchKernelEx(&config, kernel, Parameters(args)...), what);
+}
+
 }  // namespace rill::cuda

@@ -36,6 +36,18 @@ __device__ inline float LaneSum(float x) {
   return x;
 }
 
+// Of a kernel that may have started early (launch.h): waits until the kernels before it are over and what they wrote can be read. Lets the next one start.
+__device__ __forceinline__ void AwaitGridsBefore() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+__device__ __forceinline__ void LetNextGridStart() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+
 // A barrier of the block's first `threads` threads: all of them, or all but those that bring weights (job_queue.cuh).
 template <int threads = kWorkers>
 __device__ __forceinline__ void SyncWorkers() { asm volatile("bar.sync 5, %0;" ::"n"(threads) : "memory"); }

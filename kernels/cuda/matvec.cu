@@ -1,5 +1,6 @@
 // matvec: one launch for each format among the matrices. A block stages the row once and takes neighbouring rows of the matrices laid end to
-// end, as jobs that its feeders bring to its workers (job_queue.cuh).
+// end, as jobs that its feeders bring to its workers (job_queue.cuh). Where the chip can, a launch begins to bring weights while the one before it still
+// runs.
 #include "kernels/ops/matvec.h"
 
 #include <algorithm>
@@ -34,6 +35,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) MatvecKernel(const __grid_co
   const int begin = static_cast<int>(rows * blockIdx.x / gridDim.x), end = static_cast<int>(rows * (blockIdx.x + 1) / gridDim.x);
   if (IsFeeder()) BeginQueue(q, {base + p.sums_at, base + p.slots_at, base + static_cast<uint32_t>(kZerosAt), static_cast<unsigned>(p.slots)});
   __syncthreads();
+  LetNextGridStart();
   if (IsFeeder()) {
     Feeder f;
     for (int first = begin; first < end; first += p.window) {
@@ -46,6 +48,7 @@ __global__ void __launch_bounds__(kBlockThreads, 1) MatvecKernel(const __grid_co
     return;
   }
   ClearZeros(shared + kZerosAt);
+  AwaitGridsBefore();  // the row may be theirs, and so may what is accumulated
   Staged staged;
   if constexpr (IsQuantized(F)) staged.q = shared + kStagedAt;
   else staged.f = reinterpret_cast<float*>(shared + kStagedAt);
@@ -92,8 +95,8 @@ absl::Status Launch(CudaDevice& d, const MatvecArgs& args) {
   p.sums_at = static_cast<int>(kStagedAt + staged);
   p.slots_at = static_cast<int>(bytes(units) - static_cast<size_t>(p.slots) * kSlotBytes);
   RILL_RETURN_IF_ERROR(AllowShared(d, MatvecKernel<F>, bytes(units), "matvec"));
-  MatvecKernel<F><<<blocks, kBlockThreads, bytes(units), d.stream()>>>(p, args.x.f32());
-  return d.Launched("matvec");
+  static const bool early = CanStartEarly(MatvecKernel<F>);
+  return LaunchEarly(d, MatvecKernel<F>, blocks, kBlockThreads, bytes(units), early, "matvec", p, args.x.f32());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
 // sample: everything on the device; one answer of a few bytes comes back through pinned memory, behind the one
-// synchronisation of a token. Greedy decoding is two small kernels. Drawing sorts the logits, so that top-k, top-p and
+// synchronisation of a token. Greedy decoding is one small kernel. Drawing sorts the logits, so that top-k, top-p and
 // min-p are prefixes.
 #include "kernels/ops/sample.h"
 
@@ -56,56 +56,6 @@ __global__ void BiasKernel(float* l, Lists lists) {
 
 __device__ float Relative(float x, float max) { return x == max ? 1.0f : expf(x - max); }
 
-__device__ float BlockMax(float x, float* scratch) {
-  x = WarpMax(x);
-  if (threadIdx.x % kWarp == 0) scratch[threadIdx.x / kWarp] = x;
-  __syncthreads();
-  x = WarpMax(scratch[threadIdx.x % kWarp]);
-  __syncthreads();
-  return x;
-}
-
-// The largest key of the block, the lowest id among equals, in every thread.
-__device__ void BlockBest(uint32_t& key, int& id, uint32_t* keys, int* ids) {
-  WarpBest(key, id);
-  if (threadIdx.x % kWarp == 0) {
-    keys[threadIdx.x / kWarp] = key;
-    ids[threadIdx.x / kWarp] = id;
-  }
-  __syncthreads();
-  key = keys[threadIdx.x % kWarp], id = ids[threadIdx.x % kWarp];
-  WarpBest(key, id);
-  __syncthreads();
-}
-
-__global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, const float* l, int vocab, Part* parts) {
-  __shared__ float scratch[kMaxWarps];
-  __shared__ uint32_t keys[kMaxWarps];
-  __shared__ int ids[kMaxWarps];
-  Part part = {-INFINITY, 0, 0, 0x7fffffff, 0, 0};
-  const int stride = gridDim.x * kThreads;
-  for (int i = blockIdx.x * kThreads + threadIdx.x; i < vocab; i += stride) {
-    part.max = fmaxf(part.max, logits[i]);
-    const float x = l[i];
-    const uint32_t key = OrderedKey(x);
-    if (key > part.best_key) part.best_key = key, part.best_id = i;
-    part.n_nan += isnan(x);
-    part.n_forbidden += x == -INFINITY;
-  }
-  part.max = BlockMax(part.max, scratch);
-  for (int i = blockIdx.x * kThreads + threadIdx.x; i < vocab; i += stride) part.sum += Relative(logits[i], part.max);
-  part.sum = BlockSum<kWarp>(part.sum, scratch);
-  __syncthreads();
-  BlockBest(part.best_key, part.best_id, keys, ids);
-  // Counts below 2^24 are exact as floats.
-  const float n_nan = BlockSum<kWarp>(static_cast<float>(part.n_nan), scratch);
-  __syncthreads();
-  const float n_forbidden = BlockSum<kWarp>(static_cast<float>(part.n_forbidden), scratch);
-  part.n_nan = static_cast<int>(n_nan);
-  part.n_forbidden = static_cast<int>(n_forbidden);
-  if (threadIdx.x == 0) parts[blockIdx.x] = part;
-}
-
 __device__ Part Join(const Part& a, const Part& b) {
   Part all = a;
   all.max = fmaxf(a.max, b.max);
@@ -116,16 +66,46 @@ __device__ Part Join(const Part& a, const Part& b) {
   return all;
 }
 
-__device__ Part FromLane(const Part& p, int offset) {
-  const auto down = [&](auto x) { return __shfl_down_sync(0xffffffffu, x, offset); };
-  return {down(p.max), down(p.sum), down(p.best_key), down(p.best_id), down(p.n_nan), down(p.n_forbidden)};
+// The parts of a warp's lanes joined as a tree, in the first lane.
+__device__ Part JoinWarp(Part all) {
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) {
+    const auto down = [&](auto x) { return __shfl_down_sync(0xffffffffu, x, offset); };
+    const Part other = {down(all.max), down(all.sum), down(all.best_key), down(all.best_id), down(all.n_nan), down(all.n_forbidden)};
+    all = Join(all, other);
+  }
+  return all;
 }
 
-// One warp joins the parts as a tree. max and log of the sum stay in the first part for the reports that follow.
-__global__ void __launch_bounds__(kWarp) SettleKernel(Part* parts, const float* logits, Answer* answer) {
+// Each block leaves its part; the last one of them joins them. max and log of the sum stay in the first part for the reports that follow. `ticket`
+// counts the blocks and is 0 again in the end.
+__global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, const float* l, int vocab, Part* parts, unsigned* ticket, Answer* answer) {
+  __shared__ Part of_warp[kMaxWarps];
+  Part part = {-INFINITY, 0, 0, 0x7fffffff, 0, 0};
+  const int stride = gridDim.x * kThreads;
+  for (int i = blockIdx.x * kThreads + threadIdx.x; i < vocab; i += stride) {
+    const float x = l[i];
+    part = Join(part, {logits[i], 1.0f, OrderedKey(x), i, isnan(x), x == -INFINITY});
+  }
+  part = JoinWarp(part);
+  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = part;
+  __syncthreads();
+  if (threadIdx.x >= kWarp) return;
+  part = JoinWarp(of_warp[threadIdx.x]);
+  unsigned taken = 0;
+  if (threadIdx.x == 0) {
+    parts[blockIdx.x] = part;
+    __threadfence();
+    taken = atomicInc(ticket, gridDim.x - 1);
+    __threadfence();
+  }
+  if (__shfl_sync(0xffffffffu, taken, 0) != gridDim.x - 1) return;
   static_assert(kParts == 2 * kWarp);
-  Part all = Join(parts[threadIdx.x], parts[threadIdx.x + kWarp]);
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) all = Join(all, FromLane(all, offset));
+  const volatile Part* all_parts = parts;
+  const auto read = [&](int i) {
+    const volatile Part& p = all_parts[i];
+    return Part{p.max, p.sum, p.best_key, p.best_id, p.n_nan, p.n_forbidden};
+  };
+  Part all = JoinWarp(Join(read(threadIdx.x), read(threadIdx.x + kWarp)));
   if (threadIdx.x != 0) return;
   all.sum = logf(all.sum);
   parts[0] = all;
@@ -300,8 +280,7 @@ absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned)
     BiasKernel<<<1, kThreads, 0, d.stream()>>>(work.l, pinned.lists);
     l = work.l;
   }
-  LookKernel<<<kParts, kThreads, 0, d.stream()>>>(logits, l, vocab, work.parts);
-  SettleKernel<<<1, kWarp, 0, d.stream()>>>(work.parts, logits, pinned.answer);
+  LookKernel<<<kParts, kThreads, 0, d.stream()>>>(logits, l, vocab, work.parts, d.ticket(), pinned.answer);
   if (draws) {
     RILL_RETURN_IF_ERROR(Sort(d, l, args.temperature, vocab, work));
     DrawKernel<<<1, kThreads, 0, d.stream()>>>(work.sorted_keys, work.sorted_ids, vocab,
