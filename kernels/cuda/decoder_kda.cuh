@@ -112,7 +112,7 @@ struct GateRows {
   __device__ __forceinline__ static void GiveBack(JobQueue& q, int job_index) {
     const int warp = ThreadId() / kWarp;
     if (warp < kGateUnits) Arrive(q.empty[SlotOf(q, q.job[job_index % kQueuedJobs].first + warp)]);
-    if (ThreadId() == 0) q.taken = job_index + 1;
+    LeaveJob(q, job_index);
     EndJob(q, job_index);
   }
 };
@@ -267,9 +267,10 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, k
     const float* value_at = projected + (i < rank ? at[3] + i : at[4] + min(i - rank, rank - 1));
     const float* beta_at = ThreadId() == 0 ? projected + at[5] + h : value_at;
     float value;
-    do {  // all three in one trip
+    AwaitMarks([&] {  // all three in one trip
       input = LoadRelaxed(input_at), value = LoadRelaxed(value_at), beta = LoadRelaxed(beta_at);
-    } while ((Missing(input, mark) | Missing(value, mark) | Missing(beta, mark)) & 1);
+      return Missing(input, mark) | Missing(value, mark) | Missing(beta, mark);
+    });
     input = Unmarked(input), beta = Unmarked(beta);
     if (i < 2 * rank) f.f[i] = Unmarked(value);
   } else {
@@ -355,10 +356,11 @@ __device__ __forceinline__ Eight NormedEight(const StepKda& k, const StepScratch
   float sum = 0;
   if (k.K == kUsualK) {
     const int at = min(i, k.C / 8 - 1);
-    do {  // all in one trip
+    AwaitMarks([&] {  // all in one trip
       value = {LoadRelaxed4(scratch.heads + 8 * at), LoadRelaxed4(scratch.heads + 8 * at + 4)};
       some = LoadRelaxed4(scratch.squares + 8 * at / kUsualK * kUsualSlices);
-    } while ((Missing(value.a, mark) | Missing(value.b, mark) | Missing(some, mark)) & 1);
+      return Missing(value.a, mark) | Missing(value.b, mark) | Missing(some, mark);
+    });
     value = {Unmarked(value.a), Unmarked(value.b)}, some = Unmarked(some);
     sum = some.x + some.y + some.z + some.w;
   } else {

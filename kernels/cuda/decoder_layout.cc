@@ -220,6 +220,7 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
     l.kda.use = place.kda_before;
   } else {
     AddInputs(l.inputs, place.mla_inputs, {&w.mla.q, &w.mla.kv_a}, {});
+    l.inputs.with_norm = true;  // there are none
     l.o = w.mla.o;
     l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache};
   }

@@ -254,46 +254,69 @@ __device__ __forceinline__ void StageHidden(const Eight& value, int i, int padde
   if constexpr (IsQuantized(F)) StageEight<F>(memory + padded * sizeof(float), value, i, padded);
 }
 
+// The first layer's input is a row of the embedding. Every block brings the whole row to the start of the phase's memory, and its own rows to the
+// residual stream; all of it there by all blocks would take longer than a layer's inputs. Ends behind a barrier of the workers.
+inline __device__ __noinline__ void Embed(Step s) {
+  const Share share = ShareOf(s.p(), s.p().hidden);
+  const int padded = (s.p().hidden + kGroup - 1) / kGroup * kGroup;
+#pragma unroll 1
+  for (int i = ThreadId(); i < padded; i += kStepThreads) {
+    const float x = i < s.p().hidden ? Unmarked(WeightAt(s.p().embedding, s.p().token, i)) : 0.0f;
+    reinterpret_cast<float*>(s.memory())[i] = x;
+    if (i >= share.begin && i < share.end) s.p().scratch.x[i] = Marked(x, s.l().x_mark ^ 1);
+  }
+  SyncWorkers();
+}
+
+// The i-th eight of the residual stream, or of the embedding that Embed() has left; where it lies its thread alone stages.
+__device__ __forceinline__ Eight StreamEight(int i, bool embedded, unsigned mark) {
+  const StepParams& p = Step{0}.p();
+  if (!embedded) return AwaitEight(p.scratch.x, i, p.hidden, mark);
+  if (8 * i >= p.hidden) return {make_float4(0, 0, 0, 0), make_float4(0, 0, 0, 0)};
+  const float4* at = reinterpret_cast<const float4*>(block_memory + kPhaseAt) + 2 * i;
+  return {at[0], at[1]};
+}
+
 // What is behind the values that threads keep, of wide models: apart, so that the code is not in others' way.
-inline __device__ __noinline__ float AddSquaresBeyond(float sum, unsigned mark) {
+inline __device__ __noinline__ float AddSquaresBeyond(float sum, bool embedded, unsigned mark) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
-  for (int i = ThreadId() + kStepThreads; 8 * i < p.hidden; i += kStepThreads) sum = AddSquares(AwaitEight(p.scratch.x, i, p.hidden, mark), sum);
+  for (int i = ThreadId() + kStepThreads; 8 * i < p.hidden; i += kStepThreads) sum = AddSquares(StreamEight(i, embedded, mark), sum);
   return sum;
 }
 template <WeightFormat F>
-__device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded, unsigned mark) {
+__device__ __noinline__ void StageBeyond(const float* w, float inverse, int padded, bool embedded, unsigned mark) {
   const StepParams& p = Step{0}.p();
 #pragma unroll 1
   for (int i = ThreadId() + kStepThreads; 8 * (i - i % kWarp) < padded; i += kStepThreads) {
-    StageHidden<F>(Times(Times(AwaitEight(p.scratch.x, i, p.hidden, mark), LoadEight<false>(w, i, p.hidden)), inverse), i, padded);
+    StageHidden<F>(Times(Times(StreamEight(i, embedded, mark), LoadEight<false>(w, i, p.hidden)), inverse), i, padded);
   }
 }
 
 // RMSNorm of the residual stream, eight values a thread, staged at the start of the phase's memory. The block's plain rows are multiplied on the way:
 // with each value comes its weight, and the root is a factor of the sums, so that their products are known before anything is staged. The norm's weights
-// and the rows are asked for before the wait for the phase before. One copy of the code for all phases: `wait`, or the block itself wrote the stream;
+// and the rows are asked for before the wait for the phase before. One copy of the code for all phases: `embedded`, the stream is what Embed() left;
 // `x_mark`, the stream's; `row_mark`, that of the products. Ends behind a barrier of the workers.
 template <WeightFormat F, typename Barrier>
-__device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool wait, unsigned x_mark, unsigned row_mark) {
+__device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool embedded, unsigned x_mark, unsigned row_mark) {
   const PlainRow* rows = &SharedAt<const PlainRow>(rows_at);
   const int i = ThreadId(), K = s.p().hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
   const Eight weight = LoadEight<false>(w, i, K);
   uint4 row[kMostPlainRows];
 #pragma unroll
   for (int j = 0; j < kMostPlainRows; ++j) row[j] = LoadWeights(rows[j].weight + 8 * i, rows[j].weight != nullptr && 8 * i < K);
-  if (wait) Barrier::Wait(s);
-  Eight value = AwaitEight(s.p().scratch.x, i, K, x_mark);
+  if (!embedded) Barrier::Wait(s);
+  Eight value = StreamEight(i, embedded, x_mark);
   float sums[1 + kMostPlainRows] = {AddSquares(value, 0)};
   value = Times(value, weight);
 #pragma unroll
   for (int j = 0; j < kMostPlainRows; ++j) sums[1 + j] = AddDot(row[j], value, 0);
-  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0], x_mark);
+  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0], embedded, x_mark);
   const float mine = BlockSums(sums, s.shared().partial);
   const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
   if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = Marked(mine * inverse, row_mark);
   if (8 * (i - i % kWarp) < padded) StageHidden<F>(Times(value, inverse), i, padded);
-  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, x_mark);
+  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, embedded, x_mark);
   SyncWorkers();
 }
 
@@ -311,17 +334,6 @@ __device__ __noinline__ void StageShares(uint32_t at, const float* from, int K, 
     }
     StageEight<F>(&SharedAt<char>(at), sum, i, padded);
   }
-}
-
-// The first layer's input is a row of the embedding. Every block writes the whole row, all the same values, and reads what it wrote. With a fence: what
-// another block adds to it later must not be overtaken.
-inline __device__ __noinline__ void Embed(Step s) {
-#pragma unroll 1
-  for (int i = ThreadId(); i < s.p().hidden; i += kStepThreads) {
-    s.p().scratch.x[i] = Marked(WeightAt(s.p().embedding, s.p().token, i), s.l().x_mark ^ 1);
-  }
-  __threadfence();
-  SyncWorkers();
 }
 
 // ---- asking ahead ----------------------------------------------------------------------------------------------------

@@ -139,7 +139,7 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void InputPhase(Step s) {
   AwaitJob(s.queue());  // with it come the layer and its plain rows
   if (s.index == 0) Embed(s);
-  StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index != 0, s.l().x_mark ^ 1, s.kda_mark());
+  StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index == 0, s.l().x_mark ^ 1, s.kda_mark());
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F>(s, InputRows<F>(s));
   if (!s.l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
@@ -265,7 +265,7 @@ struct HeadRows {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void HeadPhase(Step s) {
-  StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), true, s.l().x_mark ^ 1, 0);
+  StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), false, s.l().x_mark ^ 1, 0);
   RunPasses<F>(s, HeadRows<F>(s));
 }
 
@@ -295,7 +295,7 @@ inline __device__ __noinline__ void MultiplyRouter(Step s) {
 // Norm, and the dense block's gate and up.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseGatePhase(Step s) {
-  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), true, s.l().x_mark, 0);
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), false, s.l().x_mark, 0);
   if (s.l().is_kda) AdvanceTails(s, ThreadId(), kStepThreads);
   RunPasses<F>(s, GluRows<F>(s));
   Barrier::Arrive(s);
@@ -306,7 +306,7 @@ __device__ __noinline__ void DenseGatePhase(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   KeepRecords(s);
-  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), true, s.l().x_mark, s.router_mark());
+  StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), false, s.l().x_mark, s.router_mark());
   if (!s.l().moe.with_norm) MultiplyRouter(s);
   QuickChoice quick;
   quick.Load(s.l().moe);

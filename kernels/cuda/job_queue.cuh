@@ -19,14 +19,14 @@ inline constexpr int kQueuedJobs = 4;
 inline constexpr unsigned kMostSlots = 32;
 // Units that a feeder warp has on their way when it asks for one more: a few while the workers have loads of their own, more when they wait for
 // nothing but these.
-inline constexpr int kFeedAhead = 1, kFeedDeep = 4;
+inline constexpr int kFeedAhead = 2, kFeedDeep = 4;
 
 // Half as many, or none: fewer than one for each worker warp are no use.
 constexpr int FewerSlots(int slots) { return slots > kWorkerWarps ? slots / 2 : 0; }
 
 struct JobQueue {
   JobMemory memory;
-  int taken;  // jobs that the workers have multiplied
+  int taken[kWorkerWarps];  // jobs that a worker warp has multiplied: each reads its own, so that no barrier need lie between two jobs
   Job job[kQueuedJobs];
   uint64_t built[kQueuedJobs], over[kQueuedJobs], full[kMostSlots], empty[kMostSlots];
 };
@@ -44,7 +44,7 @@ __device__ __forceinline__ void BeginQueue(JobQueue& q, const JobMemory& memory)
     SetSignal(q.over[i - kMostSlots], kWorkers);
   } else if (i == kFeederWarps * kWarp - 1) {
     q.memory = memory;
-    q.taken = 0;
+    for (int& taken : q.taken) taken = 0;
   }
 }
 
@@ -129,11 +129,17 @@ __device__ __forceinline__ void FeedJob(JobQueue& q, Feeder& f, bool deep, Build
 
 // ---- workers ---------------------------------------------------------------------------------------------------------
 
-// The number of the next job, when it is built. With it comes what the feeders wrote before it.
+// The number of the warp's next job, when it is built. With it comes what the feeders wrote before it.
 __device__ __forceinline__ int AwaitJob(const JobQueue& q) {
-  const int n = *static_cast<const volatile int*>(&q.taken);
+  const int n = *static_cast<const volatile int*>(&q.taken[ThreadId() / kWarp]);
   Await(q.built[n % kQueuedJobs], n / kQueuedJobs);
   return n;
+}
+// The warp goes on to the next job.
+__device__ __forceinline__ void LeaveJob(JobQueue& q, int job_index) {
+  __syncwarp();
+  if (ThreadId() % kWarp == 0) q.taken[ThreadId() / kWarp] = job_index + 1;
+  __syncwarp();
 }
 
 // Where a unit that went by way of the slots lies, when it is there; it is given back by 32 arrivals at empty[slot].
@@ -179,8 +185,8 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
       to[0] = sums[0], to[8] = sums[1];
     }
   }
+  LeaveJob(q, job_index);
   SyncWorkers();
-  if (ThreadId() == 0) q.taken = job_index + 1;
 }
 
 // The thread reads nothing of the job any more.

@@ -32,11 +32,14 @@ __device__ __forceinline__ unsigned Missing(float x, unsigned mark) { return __f
 __device__ __forceinline__ unsigned Missing(float4 x, unsigned mark) { return Missing(x.x, mark) | Missing(x.y, mark) | Missing(x.z, mark) | Missing(x.w, mark); }
 __device__ __forceinline__ float4 Unmarked(float4 x) { return make_float4(Unmarked(x.x), Unmarked(x.y), Unmarked(x.z), Unmarked(x.w)); }
 
+// Asks again while load() says that a mark is missing, with a pause: the whole grid asks at the same moments.
+template <typename Load>
+__device__ __forceinline__ void AwaitMarks(Load load) {
+  while (load() & 1) __nanosleep(60);
+}
 __device__ __forceinline__ float AwaitMarked(const float* at, unsigned mark) {
   float x;
-  do {
-    x = LoadRelaxed(at);
-  } while (Missing(x, mark) & 1);
+  AwaitMarks([&] { return Missing(x = LoadRelaxed(at), mark); });
   return Unmarked(x);
 }
 // Values first .. first + 3 of K, zeros behind them, one by one.
@@ -49,9 +52,10 @@ __device__ __forceinline__ Eight AwaitEight(const float* from, int i, int K, uns
   if (K % 8 != 0) return {AwaitSomeOfFour(from, 8 * i, K, mark), AwaitSomeOfFour(from, 8 * i + 4, K, mark)};
   if (8 * i >= K) return {make_float4(0, 0, 0, 0), make_float4(0, 0, 0, 0)};
   Eight x;
-  do {
+  AwaitMarks([&] {
     x = {LoadRelaxed4(from + 8 * i), LoadRelaxed4(from + 8 * i + 4)};
-  } while ((Missing(x.a, mark) | Missing(x.b, mark)) & 1);
+    return Missing(x.a, mark) | Missing(x.b, mark);
+  });
   return {Unmarked(x.a), Unmarked(x.b)};
 }
 
