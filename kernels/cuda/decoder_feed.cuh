@@ -196,7 +196,7 @@ __device__ __forceinline__ bool SharedApart(Step s) { return s.l().glu.width > 0
 // x += sum_j weight_j Down_j a_j + the shared experts' answer, for this block's rows.
 template <WeightFormat F>
 struct DownRows {
-  static constexpr bool kDeep = true;
+  static constexpr bool kDeep = false;
   int width, experts, window;
   Share share;
   float before;  // of the first pass's first rows, asked for ahead

@@ -19,7 +19,7 @@ inline constexpr int kQueuedJobs = 4;
 inline constexpr unsigned kMostSlots = 32;
 // Units that a feeder warp has on their way when it asks for one more: a few while the workers have loads of their own, more when they wait for
 // nothing but these.
-inline constexpr int kFeedAhead = 2, kFeedDeep = 4;
+inline constexpr int kFeedAhead = 1, kFeedDeep = 4;
 
 // Half as many, or none: fewer than one for each worker warp are no use.
 constexpr int FewerSlots(int slots) { return slots > kWorkerWarps ? slots / 2 : 0; }
