@@ -119,6 +119,7 @@ inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
     if (ThreadId() < m.top_k) s.shared().chosen[ThreadId()] = m.experts.record[s.shared().ids[ThreadId()]];
     Arrive(s.shared().has_chosen);
   }
+  SyncWorkers();  // a short part's products look, in vain, behind the staged vector
 }
 
 // Every block makes the same choice for itself. The weights are there behind the next barrier of the workers.

@@ -39,6 +39,7 @@ struct GridBarrier {
         asm volatile("ld.acquire.gpu.global.u32 %0, [%1];" : "=r"(seen) : "l"(arrivals) : "memory");
         seen += __shfl_xor_sync(0xffffffffu, seen, 1);
       } while (static_cast<int>(seen - target) < 0);
+      __syncwarp();  // all lanes have read it
       if (lane == 0) s.shared().barrier_target = target;
     }
     SyncWorkers();
@@ -312,6 +313,7 @@ __device__ __noinline__ void ExpertPhase(Step s) {
   quick.Load(s.l().moe);
   ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
   RunPasses<F>(s, GluRows<F>(s));
+  SyncWorkers();  // their sums have been read, and the next job's lie in the same place
   RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
   Barrier::Arrive(s);
 }
