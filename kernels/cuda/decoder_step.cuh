@@ -301,6 +301,13 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool embedded, unsigned x_mark, unsigned row_mark) {
   const PlainRow* rows = &SharedAt<const PlainRow>(rows_at);
   const int i = ThreadId(), K = s.p().hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
+  if (8 * (i - i % kWarp) >= padded) {  // a warp without values: what it would compute takes the others' time
+    if (!embedded) Barrier::Wait(s);
+    LeaveNoSums(s.shared().partial);
+    SyncWorkers();  // of BlockSums()
+    SyncWorkers();
+    return;
+  }
   const Eight weight = LoadEight<false>(w, i, K);
   uint4 row[kMostPlainRows];
 #pragma unroll
@@ -315,7 +322,7 @@ __device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_a
   const float mine = BlockSums(sums, s.shared().partial);
   const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
   if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = Marked(mine * inverse, row_mark);
-  if (8 * (i - i % kWarp) < padded) StageHidden<F>(Times(value, inverse), i, padded);
+  StageHidden<F>(Times(value, inverse), i, padded);
   if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, embedded, x_mark);
   SyncWorkers();
 }

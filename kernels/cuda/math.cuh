@@ -89,6 +89,11 @@ __device__ __forceinline__ float BlockSums(const float (&x)[4], float* scratch) 
   return sum;
 }
 
+// A warp's part of BlockSums() when it has nothing to add; the barrier in it is the caller's.
+__device__ __forceinline__ void LeaveNoSums(float* scratch) {
+  if (ThreadId() % kWarp < 4) scratch[ThreadId() / kWarp * 4 + ThreadId() % kWarp] = 0;
+}
+
 // Sixteen bytes of weights, zeros unless `wanted`: read once a token, so they must not push activations out of the first-level
 // cache. The zeros matter: a register that is written only under a condition counts as live all the way round an
 // enclosing loop, and a step has dozens of them.

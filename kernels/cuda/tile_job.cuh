@@ -95,11 +95,12 @@ __device__ __forceinline__ uint64_t OncePolicy() {
   asm("createpolicy.fractional.L2::evict_first.b64 %0;" : "=l"(once));
   return once;
 }
-__device__ __forceinline__ void CopyOnce16(uint32_t to, const void* from, uint64_t once) {
-  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2;" ::"r"(to), "l"(from), "l"(once) : "memory");
+// `bytes` of a piece of sixteen or eight, all or none: the rest of the place becomes zeros.
+__device__ __forceinline__ void CopyOnce16(uint32_t to, const void* from, int bytes, uint64_t once) {
+  asm volatile("cp.async.cg.shared.global.L2::cache_hint.L2::128B [%0], [%1], 16, %2, %3;" ::"r"(to), "l"(from), "r"(bytes), "l"(once) : "memory");
 }
-__device__ __forceinline__ void CopyOnce8(uint32_t to, const void* from, uint64_t once) {
-  asm volatile("cp.async.ca.shared.global.L2::cache_hint [%0], [%1], 8, %2;" ::"r"(to), "l"(from), "l"(once) : "memory");
+__device__ __forceinline__ void CopyOnce8(uint32_t to, const void* from, int bytes, uint64_t once) {
+  asm volatile("cp.async.ca.shared.global.L2::cache_hint [%0], [%1], 8, %2, %3;" ::"r"(to), "l"(from), "r"(bytes), "l"(once) : "memory");
 }
 __device__ __forceinline__ void CommitCopies() { asm volatile("cp.async.commit_group;" ::: "memory"); }
 
@@ -160,26 +161,25 @@ struct Units {
 
 // ---- q4 -------------------------------------------------------------------------------------------------------------
 
-// Starts the copy of a unit into a slot, by one warp. Rows behind the tile's last keep what was there: nobody asks for their sums.
+// Starts the copy of a unit into a slot, by one warp; what the unit does not have becomes zeros. Without a branch: a feeder's instructions take the
+// place of the workers'.
 __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slot) {
-  const int lane = ThreadId() % kWarp, quarter = lane % 4, last = u.tile->last;
-  const int low = lane / 4, high = low + 8, n = u.n_blocks;
-  if (low > last) return;
-  const char* values = u.tile->values + (u.first_block * kBlockGroups + quarter) * 16;
-  const char *from = values + low * groups * 16, *from_high = values + high * groups * 16;
+  const int lane = ThreadId() % kWarp, quarter = lane % 4, last = u.tile->last, low = lane / 4, n = u.n_blocks;
+  const bool has_low = low <= last, has_high = low + 8 <= last;
+  const int high_bytes = 8 * 16 * groups;  // eight rows on
+  const char* from = u.tile->values + (low * groups + u.first_block * kBlockGroups + quarter) * 16;
   const uint32_t to = slot + lane * 16;
   const uint64_t once = OncePolicy();
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
-    if (b >= n) break;
-    CopyOnce16(to + b * 1024, from + b * 64, once);
-    if (high <= last) CopyOnce16(to + b * 1024 + 512, from_high + b * 64, once);
+    CopyOnce16(to + b * 1024, from + b * 64, has_low && b < n ? 16 : 0, once);
+    CopyOnce16(to + b * 1024 + 512, from + high_bytes + b * 64, has_high && b < n ? 16 : 0, once);
   }
-  if (quarter < n) {  // of the scales a lane brings a block's four
-    const uint16_t* scales = u.tile->scales + (u.first_block + quarter) * kBlockGroups;
-    CopyOnce8(slot + kSlotValues + lane * 8, scales + low * groups, once);
-    if (high <= last) CopyOnce8(slot + kSlotValues + lane * 8 + 256, scales + high * groups, once);
-  }
+  // Of the scales a lane brings a block's four.
+  const uint16_t* scales = u.tile->scales + low * groups + (u.first_block + quarter) * kBlockGroups;
+  const uint32_t scales_to = slot + kSlotValues + lane * 8;
+  CopyOnce8(scales_to, scales, has_low && quarter < n ? 8 : 0, once);
+  CopyOnce8(scales_to + 256, scales + 8 * groups, has_high && quarter < n ? 8 : 0, once);
 }
 
 __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {

@@ -81,8 +81,10 @@ class Bench {
   // Means over the layers of a kind, in the order of their barriers.
   absl::Status Timeline(const DecoderSpec& spec) {
     for (const int64_t context : flags_.contexts) {
-      RILL_ASSIGN_OR_RETURN(const std::vector<PhaseTime> times, StepTimeline(cuda(), spec, context));
-      std::printf("phases at %lld tokens: work + asking + waiting, us\n", static_cast<long long>(context));
+      RILL_ASSIGN_OR_RETURN(const rill::bench::Timeline timeline, StepTimeline(cuda(), spec, context));
+      const std::vector<PhaseTime>& times = timeline.phases;
+      std::printf("phases at %lld tokens: work + asking + waiting, us of a clock at %.0f MHz (it ran at %.0f)\n", static_cast<long long>(context),
+                  timeline.nominal_mhz, timeline.measured_mhz);
       for (const bool kda : {true, false}) {
         const std::vector<const char*> names = kda ? std::vector<const char*>{"inputs, kda", "output", "gate, up", "down"}
                                                    : std::vector<const char*>{"inputs", "absorb", "attend", "expand", "output", "gate, up", "down"};

@@ -129,7 +129,12 @@ struct TimedBarrier {
     Note(s);
   }
   __device__ __forceinline__ static void Note(cuda::Step s) {
-    if (cuda::BlockId() == 0 && cuda::ThreadId() == 0) *s.shared().params.trace++ = clock64();
+    if (cuda::BlockId() != 0 || cuda::ThreadId() != 0) return;
+    long long wall;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(wall));
+    long long*& to = s.shared().params.trace;
+    to[0] = clock64(), to[1] = wall;
+    to += 2;
   }
 };
 
@@ -216,8 +221,9 @@ absl::StatusOr<double> StepPartMicros(CudaDevice& device, absl::Span<const Decod
   return absl::InternalError("unknown part");
 }
 
-// One block's view of whole steps, the last of a few.
-absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const DecoderSpec& spec, int64_t position) {
+// One block's view of whole steps, the last of as many as make the chip as warm as decoding does.
+absl::StatusOr<Timeline> StepTimeline(CudaDevice& device, const DecoderSpec& spec, int64_t position) {
+  constexpr int kSteps = 48, kNotes = 3;  // a barrier notes three times
   StepParams params = {};
   size_t shared_bytes = 0;
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
@@ -225,28 +231,31 @@ absl::StatusOr<std::vector<PhaseTime>> StepTimeline(CudaDevice& device, const De
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, kernel, shared_bytes, "timeline"));
   const cuda::StepCounts counts = cuda::CountStep(spec);
   const int n_barriers = static_cast<int>(counts.barriers);
-  std::vector<long long> times(3 * n_barriers);
-  RILL_ASSIGN_OR_RETURN(Buffer trace, Buffer::Allocate(device, times.size() * sizeof(long long)));
+  struct Moment {
+    long long cycles, nanos;
+  };
+  std::vector<Moment> at(kNotes * n_barriers);
+  RILL_ASSIGN_OR_RETURN(Buffer trace, Buffer::Allocate(device, at.size() * sizeof(Moment)));
   params.trace = trace.as<long long>();
   const unsigned grid = device.sm_count();
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < kSteps; ++i) {
     params.token = 11 * i + 1;
     params.position = position + i;
     void* args[] = {&params};
     RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(cuda::kBlockThreads), args, shared_bytes, device.stream()), "timeline"));
     cuda::AdvanceParams(counts, grid, &params);
   }
-  RILL_RETURN_IF_ERROR(device.CopyOut(times.data(), trace.data(), trace.bytes()));
+  RILL_RETURN_IF_ERROR(device.CopyOut(at.data(), trace.data(), trace.bytes()));
   RILL_RETURN_IF_ERROR(device.Synchronize());
   int clock_khz = 0;
   RILL_RETURN_IF_ERROR(device.Take(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0), "clock rate"));
-  const auto micros = [&](long long from, long long to) { return static_cast<double>(to - from) * 1e3 / clock_khz; };
-  std::vector<PhaseTime> phases;
+  const auto micros = [&](int from, int to) { return static_cast<double>(at[to].cycles - at[from].cycles) * 1e3 / clock_khz; };
+  Timeline timeline = {{}, clock_khz / 1e3, static_cast<double>(at.back().cycles - at[0].cycles) * 1e3 / static_cast<double>(at.back().nanos - at[0].nanos)};
   for (int i = 0; i < n_barriers; ++i) {
-    const long long* t = times.data() + 3 * i;
-    phases.push_back({i == 0 ? 0 : micros(t[-1], t[0]), micros(t[0], t[1]), micros(t[1], t[2])});
+    const int t = kNotes * i;
+    timeline.phases.push_back({i == 0 ? 0 : micros(t - 1, t), micros(t, t + 1), micros(t + 1, t + 2)});
   }
-  return phases;
+  return timeline;
 }
 
 }  // namespace rill::bench

@@ -30,6 +30,11 @@ absl::StatusOr<double> StepPartMicros(cuda::CudaDevice& device, absl::Span<const
 struct PhaseTime {
   double work, meanwhile, wait;
 };
-absl::StatusOr<std::vector<PhaseTime>> StepTimeline(cuda::CudaDevice& device, const DecoderSpec& spec, int64_t position);
+// The last of many steps in a row. Times of phases are cycles at the nominal clock; under load the real one is lower, so both are reported.
+struct Timeline {
+  std::vector<PhaseTime> phases;
+  double nominal_mhz, measured_mhz;
+};
+absl::StatusOr<Timeline> StepTimeline(cuda::CudaDevice& device, const DecoderSpec& spec, int64_t position);
 
 }  // namespace rill::bench
