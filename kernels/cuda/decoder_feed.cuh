@@ -16,7 +16,7 @@ struct GluRows {
   float* out;
 
   // Shared experts write behind the chosen ones' activations.
-  __device__ __forceinline__ explicit GluRows(Step s)
+  __device__ __forceinline__ explicit GluRows(Step s, float = 0)
       : share(ShareOfTiles(s.p(), static_cast<int>(s.l().glu.width))),
         window(s.l().window.glu),
         out(s.p().scratch.activated + (s.l().is_moe ? s.l().moe.top_k * s.l().moe.experts.width : 0)) {}
@@ -29,80 +29,93 @@ struct GluRows {
 #pragma unroll 1
     for (int r = ThreadId(); r < n; r += kStepThreads) {
       const int tile = r / kTileRows * 2, row = r % kTileRows;
-      out[first + r] = Silu(RowSum(job, s.queue().memory, tile, row)) * RowSum(job, s.queue().memory, tile + 1, row);
+      out[first + r] = Silu(RowSum<kHiddenParts>(job, s.queue().memory, tile, row)) * RowSum<kHiddenParts>(job, s.queue().memory, tile + 1, row);
     }
   }
 };
 
 // The usual choice (up to 256 experts, no groups, sigmoid): each warp brings sixteen experts. Who is below the largest keys of top_k warps is not
 // chosen; the first warp ranks the few candidates that are left. Should there be too many of them, the choice is made again, slowly.
-struct QuickChoice {
-  static constexpr int kMost = kStepThreads / 2, kCandidates = kWarp;
-  struct Candidate {
-    uint32_t key;
-    int id;
-    float score;
-  };
-  float bias;
+namespace quick_choice {
 
-  __device__ static bool Covers(const StepMoe& m) {
-    return m.router.rows <= kMost && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid;
-  }
-  __device__ __forceinline__ static Candidate* Candidates(Step s) { return reinterpret_cast<Candidate*>(s.shared().partial); }
-  __device__ __forceinline__ void Load(const StepMoe& m) {
-    const int e = ThreadId() / 2;
-    bias = m.router_bias != nullptr && e < m.router.rows ? __ldg(m.router_bias + e) : 0.0f;
-  }
-  // Ends behind a barrier of the workers. False when there are too many candidates.
-  __device__ __forceinline__ bool Choose(Step s) const {
-    const StepMoe& m = s.l().moe;
-    const int e = ThreadId() / 2, lane = ThreadId() % kWarp, top_k = m.top_k;
-    uint32_t* largest = reinterpret_cast<uint32_t*>(s.shared().scratch);
-    const float score = e < m.router.rows ? Sigmoid(AwaitMarked(s.p().scratch.logits + e, s.router_mark())) : 0.0f;
-    const uint32_t key = e < m.router.rows ? OrderedKey(score + bias) : 0, most = __reduce_max_sync(0xffffffffu, key);
-    if (lane == 0) largest[ThreadId() / kWarp] = most;
-    if (ThreadId() == 0) s.shared().candidates = 0;
-    SyncWorkers();
-    int above = 0;
-#pragma unroll
-    for (int i = 0; i < kStepWarps; ++i) above += largest[i] > key;
-    const bool mine = e < m.router.rows && ThreadId() % 2 == 0 && above < top_k;
-    const unsigned all = __ballot_sync(0xffffffffu, mine);
-    int at = 0;
-    if (lane == 0 && all != 0) at = atomicAdd(&s.shared().candidates, __popc(all));
-    at = __shfl_sync(0xffffffffu, at, 0) + __popc(all & ((1u << lane) - 1));
-    if (mine && at < kCandidates) Candidates(s)[at] = {key, e, score};
-    SyncWorkers();
-    return s.shared().candidates <= kCandidates;
-  }
-  // The first warp. A candidate's place is the number of those in front of it. The feeders learn the records before the weights are ready.
-  __device__ __forceinline__ static void Settle(Step s) {
-    const StepMoe& m = s.l().moe;
-    const int lane = ThreadId() % kWarp, n = s.shared().candidates;
-    const Candidate* all = Candidates(s);
-    const Candidate mine = all[min(lane, n - 1)];
-    int place = 0;
-#pragma unroll 4
-    for (int i = 0; i < n; ++i) {
-      const Candidate other = all[i];
-      place += other.key > mine.key || (other.key == mine.key && other.id < mine.id);
-    }
-    if (lane < n && place < m.top_k) s.shared().chosen[place] = s.shared().record[mine.id], s.shared().weights[place] = mine.score;
-    Arrive(s.shared().has_chosen);
-    __syncwarp();
-    float score = lane < m.top_k ? s.shared().weights[lane] : 0.0f;
-    const float sum = LaneSum(score);
-    if (m.renormalize && m.top_k > 1) score = __fdividef(score, sum + 1e-20f);
-    __syncwarp();
-    if (lane < m.top_k) s.shared().weights[lane] = score * m.scaling;
-  }
+inline constexpr int kCandidates = kWarp, kUsualCandidates = 16;
+struct Candidates {
+  ulonglong2 rank[kCandidates / 2];  // key and, among equals, the lowest id first; 0: none
+  float score[kCandidates];
 };
+__device__ __forceinline__ Candidates& Place(Step s) { return *reinterpret_cast<Candidates*>(s.shared().partial); }
+__device__ __forceinline__ unsigned long long RankOf(uint32_t key, int id) { return static_cast<unsigned long long>(key) << 32 | ~static_cast<uint32_t>(id); }
+__device__ __forceinline__ int IdOf(unsigned long long rank) { return static_cast<int>(~static_cast<uint32_t>(rank)); }
 
-// The addresses of the layer's first experts' records come to shared memory, long before they are needed.
-static_assert(kMostRecords >= QuickChoice::kMost);
+// Ends behind a barrier of the workers. False when there are too many candidates.
+__device__ __forceinline__ bool Select(Step s) {
+  const StepMoe& m = s.l().moe;
+  const int e = ThreadId() / 2, lane = ThreadId() % kWarp, top_k = m.top_k;
+  const bool is_expert = e < static_cast<int>(m.router.rows);
+  const float bias = s.shared().bias[e];
+  const float score = is_expert ? Sigmoid(AwaitMarked(s.p().scratch.logits + e, s.router_mark())) : 0.0f;
+  const uint32_t key = is_expert ? OrderedKey(score + bias) : 0, most = __reduce_max_sync(0xffffffffu, key);
+  if (lane == 0) reinterpret_cast<uint32_t*>(s.shared().scratch)[ThreadId() / kWarp] = most;
+  if (ThreadId() == 0) s.shared().candidates = 0;
+  if (ThreadId() < kCandidates / 2) Place(s).rank[ThreadId()] = make_ulonglong2(0, 0);
+  SyncWorkers();
+  int above = 0;
+#pragma unroll
+  for (int i = 0; i < kStepWarps / 4; ++i) {
+    const uint4 largest = reinterpret_cast<const uint4*>(s.shared().scratch)[i];
+    above += (largest.x > key) + (largest.y > key) + (largest.z > key) + (largest.w > key);
+  }
+  const bool mine = is_expert && lane % 2 == 0 && above < top_k;
+  const unsigned all = __ballot_sync(0xffffffffu, mine);
+  int at = 0;
+  if (lane == 0 && all != 0) at = atomicAdd(&s.shared().candidates, __popc(all));
+  at = __shfl_sync(0xffffffffu, at, 0) + __popc(all & ((1u << lane) - 1));
+  if (mine && at < kCandidates) {
+    reinterpret_cast<unsigned long long*>(Place(s).rank)[at] = RankOf(key, e);
+    Place(s).score[at] = score;
+  }
+  SyncWorkers();
+  return s.shared().candidates <= kCandidates;
+}
+
+// The first warp. A candidate's place is the number of those in front of it. The feeders learn the records before the weights are ready.
+__device__ __forceinline__ void Settle(Step s) {
+  const int lane = ThreadId() % kWarp, n = s.shared().candidates;
+  const Candidates& all = Place(s);
+  const unsigned long long mine = reinterpret_cast<const unsigned long long*>(all.rank)[lane];
+  float score = all.score[lane];
+  int place = 0;
+  const auto count = [&](int begin) {
+#pragma unroll
+    for (int i = 0; i < kUsualCandidates / 2; ++i) {
+      const ulonglong2 two = all.rank[begin + i];
+      place += (two.x > mine) + (two.y > mine);
+    }
+  };
+  count(0);
+  if (n > kUsualCandidates) count(kUsualCandidates / 2);
+  const StepMoe& m = s.l().moe;
+  const int top_k = m.top_k;
+  const bool chosen = lane < n && place < top_k;
+  if (chosen) s.shared().chosen[place] = s.shared().record[IdOf(mine)], s.shared().weights[place] = score;
+  Arrive(s.shared().has_chosen);
+  __syncwarp();
+  score = lane < top_k ? s.shared().weights[lane] : 0.0f;
+  const float sum = LaneSum(score);
+  if (m.renormalize && top_k > 1) score = __fdividef(score, sum + 1e-20f);
+  __syncwarp();
+  if (lane < top_k) s.shared().weights[lane] = score * m.scaling;
+}
+
+}  // namespace quick_choice
+
+// The addresses of the layer's first experts' records and their biases come to shared memory, long before they are needed.
+static_assert(kMostRecords >= kMostQuickExperts);
 __device__ __forceinline__ void KeepRecords(Step s) {
   const StepMoe& m = s.l().moe;
-  if (ThreadId() < kMostRecords && ThreadId() < m.router.rows) s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
+  if (ThreadId() >= kMostRecords || ThreadId() >= m.router.rows) return;
+  s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
+  s.shared().bias[ThreadId()] = m.router_bias != nullptr ? __ldg(m.router_bias + ThreadId()) : 0.0f;
 }
 
 // Any number of experts and groups.
@@ -123,11 +136,11 @@ inline __device__ __noinline__ void ChooseSlowly(Step s, char* memory) {
 }
 
 // Every block makes the same choice for itself. The weights are there behind the next barrier of the workers.
-__device__ __forceinline__ void ChooseExperts(Step s, const QuickChoice& quick, char* memory) {
-  if (!QuickChoice::Covers(s.l().moe) || !quick.Choose(s)) {
+__device__ __forceinline__ void ChooseExperts(Step s, char* memory) {
+  if (!s.l().moe.quick || !quick_choice::Select(s)) {
     ChooseSlowly(s, memory);
   } else if (ThreadId() < kWarp) {
-    QuickChoice::Settle(s);
+    quick_choice::Settle(s);
   }
 }
 
@@ -150,13 +163,12 @@ __device__ __forceinline__ MatrixView MatrixOf(const StepMoe& m, uintptr_t recor
 template <WeightFormat F>
 struct ExpertRows {
   static constexpr bool kDeep = true;
-  int width, each, window;  // tasks an expert, tasks a pass
+  int window;  // tasks a pass
   Share share;
 
-  __device__ __forceinline__ explicit ExpertRows(Step s) {
+  __device__ __forceinline__ explicit ExpertRows(Step s, float = 0) {
     const StepMoe& m = s.l().moe;
-    width = static_cast<int>(m.experts.width), each = (width + kGroup - 1) / kGroup;
-    share = ShareOf(s.p(), m.top_k * each);
+    share = ShareOf(s.p(), m.top_k * static_cast<int>((m.experts.width + kGroup - 1) / kGroup));
     window = s.l().window.experts;
   }
   // A task's tiles: gate, gate, up, up. Where they lie in a record is known before the record is: the experts' choice is waited for here.
@@ -176,15 +188,21 @@ struct ExpertRows {
     });
   }
   __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
-    const bool groups = TravelsAsGroups<F>(s.l().moe);
+    const int lane = ThreadId() % kWarp;
 #pragma unroll 1
     for (int t = ThreadId() / kWarp; t < n; t += kStepWarps) {  // a warp a task
-      const int task = first + t, j = task / each, lane = ThreadId() % kWarp, row = (task - j * each) * kGroup + lane;
-      const int tile = kTaskTiles * t + lane / kTileRows;
-      const float y = row < width ? Silu(RowSum(job, s.queue().memory, tile, lane % kTileRows)) * RowSum(job, s.queue().memory, tile + 2, lane % kTileRows) : 0.0f;
-      if (groups) QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.activated_groups) + task * kStagedGroupBytes, y);
-      else if (row < width) s.p().scratch.activated[j * width + row] = y;
+      const int tile = kTaskTiles * t + lane / kTileRows, task = first + t;
+      const float gate = RowSum<kHiddenParts>(job, s.queue().memory, tile, lane % kTileRows);
+      const float y = Silu(gate) * RowSum<kHiddenParts>(job, s.queue().memory, tile + 2, lane % kTileRows);
+      if (TravelsAsGroups<F>(s.l().moe)) QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.activated_groups) + task * kStagedGroupBytes, y);
+      else Leave(s, task, y);
     }
+  }
+  // As floats: an expert's last task may have fewer rows.
+  __device__ __noinline__ static void Leave(Step s, int task, float y) {
+    const int width = static_cast<int>(s.l().moe.experts.width), each = (width + kGroup - 1) / kGroup;
+    const int j = task / each, row = (task - j * each) * kGroup + ThreadId() % kWarp;
+    if (row < width) s.p().scratch.activated[j * width + row] = y;
   }
 };
 
@@ -198,11 +216,13 @@ __device__ __forceinline__ bool SharedApart(Step s) { return s.l().glu.width > 0
 template <WeightFormat F>
 struct DownRows {
   static constexpr bool kDeep = false;
+  static constexpr int kWidthParts = PartsOf(1024);  // of the 48B model's experts
+  static constexpr int kSharedThreads = 128;
   int width, experts, window;
   Share share;
   float before;  // of the first pass's first rows, asked for ahead
 
-  __device__ __forceinline__ explicit DownRows(Step s) {
+  __device__ __forceinline__ explicit DownRows(Step s, float before = 0) : before(before) {
     const StepMoe& m = s.l().moe;
     width = static_cast<int>(m.experts.width);
     experts = m.top_k + SharedIsOneOf(s);
@@ -231,27 +251,26 @@ struct DownRows {
       const bool mine = r < n && j < experts;
       float old = before;
       if ((first != share.begin || base != 0) && j == 0 && r < n) old = AwaitMarked(x, s.l().x_mark);
-      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum(job, s.queue().memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
+      const float sum = LaneSum<kTileRows>(mine ? weight * RowSum<kWidthParts>(job, s.queue().memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
       if (j == 0 && r < n) *x = Marked(old + sum, s.l().x_mark ^ 1);
     }
   }
-  __device__ __forceinline__ void Ask(Step s) {
+  __device__ __forceinline__ float Ask(Step s) const {
     const int row = share.begin + ThreadId() / kTileRows;
-    before = row < share.end ? AwaitMarked(s.p().scratch.x + row, s.l().x_mark) : 0.0f;
+    return row < share.end ? AwaitMarked(s.p().scratch.x + row, s.l().x_mark) : 0.0f;
   }
-  // Ends behind a barrier of the block. Everything is asked for before anything is written.
-  __device__ __forceinline__ void StageActivated(Step s) {
+  // Ends behind a barrier of the workers. The last warps bring the shared experts' activations to integer form while the others copy the groups.
+  __device__ __forceinline__ void StageActivated(Step s) const {
     const StepMoe& m = s.l().moe;
-    const float* from = s.p().scratch.activated;
-    if (TravelsAsGroups<F>(m) && SharedIsOneOf(s) && width <= 8 * kStepThreads) {
-      const float* shared = from + m.top_k * width;
-      const Eight value = LoadEight<true>(shared, ThreadId(), width);
-      CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
-      if (8 * (ThreadId() - ThreadId() % kWarp) < width) StageEight<F>(s.memory() + m.top_k * FormBytes<F>(width), value, ThreadId(), width);
-      SyncWorkers();
-      return;
+    if (!TravelsAsGroups<F>(m) || !SharedIsOneOf(s) || width > 8 * kSharedThreads) return StageSlowly(s);
+    const int thread = ThreadId() - (kStepThreads - kSharedThreads);
+    if (thread < 0) {
+      CopyGroups<kStepThreads - kSharedThreads>(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
+    } else if (8 * (thread - thread % kWarp) < width) {
+      const Eight value = LoadEight<true>(s.p().scratch.activated + m.top_k * width, thread, width);
+      StageEight<F>(s.memory() + m.top_k * FormBytes<F>(width), value, thread, width);
     }
-    StageSlowly(s);
+    SyncWorkers();
   }
   __device__ __noinline__ static void StageSlowly(Step s) {
     const StepMoe& m = s.l().moe;
@@ -259,7 +278,7 @@ struct DownRows {
     const float* from = s.p().scratch.activated;
     if (TravelsAsGroups<F>(m)) {
       // The experts' groups follow each other, here and there.
-      CopyGroups(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
+      CopyGroups<kStepThreads>(s.memory(), reinterpret_cast<const char*>(s.p().scratch.activated_groups), m.top_k * (width / kGroup));
     } else {
 #pragma unroll 1
       for (int j = 0; j < m.top_k; ++j) StageShares<F>(s.memory_at() + j * static_cast<uint32_t>(FormBytes<F>(width)), from + j * width, width, 1);

@@ -24,8 +24,48 @@ struct KdaSizes {
   __device__ __forceinline__ static int W(const StepKda& k) { return kUsual ? 4 : k.W; }
   __device__ __forceinline__ static int Rank(const StepKda& k) { return kUsual ? 128 : k.rank; }
 };
-__device__ __forceinline__ bool IsUsual(const StepKda& k) {
-  return k.K == kUsualRows * kKeyParts && k.W == 4 && k.rank == 128 && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
+// What a slice of a usual head needs that no other block makes in this step. With q4 the workers ask for it before they wait for the layer's inputs; behind
+// the inputs' job it is there (RunJob() waits for it).
+inline constexpr int kUsualK = kUsualRows * kKeyParts, kUsualItems = 2 * kUsualK + kStepSlice;
+struct KdaAhead {
+  float state[kUsualK][kStepSlice];
+  float4 taps[kUsualItems];
+  float tail[kUsualItems][3];
+  float o_norm[kStepSlice], dt_bias[kUsualK], a_log;
+};
+static_assert(sizeof(KdaAhead) == kKdaAheadBytes);
+__device__ __forceinline__ KdaAhead& AheadOf(Step s) { return *reinterpret_cast<KdaAhead*>(block_memory + s.p().kda_ahead_at); }
+
+// Unit `unit` of the layer. Pieces of sixteen bytes: two of the state a thread, then one of the rest.
+__device__ __forceinline__ void AskSlice(Step s, int unit) {
+  constexpr int kSlices = kUsualK / kStepSlice, kHeadTail = kUsualK * 12 / 16, kTails = 2 * kHeadTail + kStepSlice * 12 / 16;
+  const StepKda& k = s.l().kda;
+  const KdaAhead& x = AheadOf(s);
+  const int i = ThreadId(), h = unit / kSlices, slice = unit % kSlices;
+  if (unit >= k.H * kSlices) return;
+  const float* state = k.state + (h * kUsualK) * kUsualK + slice * kStepSlice;
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int piece = i + j * kStepThreads, row = piece / (kStepSlice / 4), column = piece % (kStepSlice / 4) * 4;
+    CopyAsync16(SharedAddress(&x.state[row][column]), state + row * kUsualK + column);
+  }
+  static_assert(2 * kStepThreads * 4 == kUsualK * kStepSlice && kUsualItems + kTails + kStepSlice / 4 == kStepThreads);
+  const float* from;
+  const void* to;
+  if (i < kUsualItems) {
+    const int which = i / kUsualK, channel = h * kUsualK + (which == 2 ? slice * kStepSlice : 0) + i % kUsualK;
+    from = k.conv[which] + channel * 4, to = &x.taps[i];
+  } else if (i < kUsualItems + kTails) {
+    const int piece = i - kUsualItems, which = piece / kHeadTail, channel = h * kUsualK + (which == 2 ? slice * kStepSlice : 0);
+    from = k.tail + (which * k.C + channel) * 3 + (piece - which * kHeadTail) * 4, to = &x.tail[0][0] + piece * 4;
+  } else {
+    const int at = (i - kUsualItems - kTails) * 4;
+    from = k.o_norm + slice * kStepSlice + at, to = x.o_norm + at;
+  }
+  CopyAsync16(SharedAddress(to), from);
+  if (i < kUsualK / 4) CopyAsync16(SharedAddress(x.dt_bias + 4 * i), k.dt_bias + h * kUsualK + 4 * i);
+  if (i == kUsualK / 4) CopyAsync4(SharedAddress(&x.a_log), k.a_log + h);
+  CommitCopies();
 }
 
 // Convolution and SiLU of one channel of q (which = 0), k or v; the tail itself moves on in the next phase, because the blocks of a
@@ -58,6 +98,15 @@ struct ConvItem {
 #pragma unroll
     for (int j = 0; j < kTaps - 1; ++j) tail[j] = j >= skip ? LoadShared(t + j - skip) : 0.0f;
   }
+  // The same of a usual head, from what was asked for ahead.
+  __device__ __forceinline__ void Take(const KdaAhead& x, int h, int slice, int i) {
+    which = i / kUsualK, d = which == 2 ? slice * kStepSlice + i - 2 * kUsualK : i - which * kUsualK;
+    channel = h * kUsualK + d;
+    const float4 all = x.taps[i];
+    weight[0] = all.x, weight[1] = all.y, weight[2] = all.z, weight[3] = all.w;
+#pragma unroll
+    for (int j = 0; j < kTaps - 1; ++j) tail[j] = x.tail[i][j];
+  }
   __device__ __forceinline__ float Result(const StepKda& k, float x) const {
     float y = 0;
     if (Sizes::W(k) <= kTaps) {
@@ -87,7 +136,7 @@ struct ConvItem {
 inline constexpr int kGatePasses = kUsualRows * kKeyParts / (kStepThreads / kLanes);  // over the key channels
 inline constexpr int kGateRowBytes = 2 * 128, kGateUnits = kUsualRows + kStepSlice / kTileRows;
 template <WeightFormat F>
-__device__ __forceinline__ bool GatesBySlots(Step s) { return F == WeightFormat::kQ4 && s.queue().memory.slots > 0 && IsUsual(s.l().kda); }
+__device__ __forceinline__ bool GatesBySlots(Step s) { return F == WeightFormat::kQ4 && s.queue().memory.slots > 0 && s.l().kda.usual; }
 
 struct GateRows {
   uint4 f[kGatePasses], g;
@@ -209,9 +258,12 @@ __device__ __forceinline__ void ActivateGates(const StepKda& k, float rate, floa
   }
 }
 
+// Where the ring has this token; both numbers are below 2^31.
+__device__ __forceinline__ int RingSlot(Step s) { return static_cast<unsigned>(s.p().position) % static_cast<unsigned>(s.l().kda.ring_tokens); }
+
 __device__ inline void RecordToken(Step s, int h, int slice, const StepKdaShared& x) {
   const StepKda& k = s.l().kda;
-  const int64_t slot = s.p().position % k.ring_tokens * k.H + h;
+  const int64_t slot = static_cast<int64_t>(RingSlot(s)) * k.H + h;
   if (ThreadId() < kStepSlice) k.ring_u[slot * k.K + slice * kStepSlice + ThreadId()] = x.token.u[ThreadId()];
   if (slice != 0) return;
 #pragma unroll 1
@@ -221,10 +273,10 @@ __device__ inline void RecordToken(Step s, int h, int slice, const StepKdaShared
   }
 }
 
-// What a slice needs that no other block makes in this step: asked for before the barrier.
+// What a slice needs that no other block makes in this step, in registers.
 template <WeightFormat F, int kRows>
 struct KdaLoads {
-  static constexpr bool kKeepsGates = KdaSizes<kRows>::kUsual && F != WeightFormat::kQ4;
+  static constexpr bool kUsual = KdaSizes<kRows>::kUsual, kAhead = kUsual && F == WeightFormat::kQ4;
   KdaTile<kStepSlice, kRows> tile;
   GateRows rows;
   ConvItem<kRows> item;
@@ -235,10 +287,16 @@ struct KdaLoads {
     tile.Place(K, slice);
     item.Load(k, h, slice, min(ThreadId(), 2 * K + kStepSlice - 1));
     tile.Load(k.state + static_cast<int64_t>(h) * K * K, K);
-    if constexpr (kKeepsGates) rows.Load(k, h, slice);
+    if constexpr (kUsual) rows.Load(k, h, slice);
     o_norm = __ldg(k.o_norm + slice * kStepSlice + ThreadId() % kStepSlice);
     a_log = __ldg(k.a_log + h);
     bias = __ldg(k.dt_bias + h * K + min(ThreadId(), K - 1));
+  }
+  // From what AskSlice() brought; the state comes when it is needed.
+  __device__ __forceinline__ void Take(const StepKda& k, const KdaAhead& x, int h, int slice) {
+    tile.Place(kUsualK, slice);
+    item.Take(x, h, slice, min(ThreadId(), kUsualItems - 1));
+    o_norm = x.o_norm[ThreadId() % kStepSlice], a_log = x.a_log, bias = x.dt_bias[min(ThreadId(), kUsualK - 1)];
   }
 };
 
@@ -256,7 +314,7 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, k
   const int* at = s.l().inputs.at;
   const int n_items = 2 * K + kStepSlice;
   // What comes by slots is taken while the inputs are on their way.
-  constexpr bool kBySlots = Sizes::kUsual && F == WeightFormat::kQ4;
+  constexpr bool kBySlots = KdaLoads<F, kRows>::kAhead;
   int job = 0;
   if constexpr (kBySlots) loads.rows.Take(s.queue(), job = AwaitJob(s.queue()));
   const unsigned mark = s.kda_mark();
@@ -299,6 +357,7 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, k
   if (ThreadId() / kWarp == kStepWarps - 1) DotHead(K, x);
   SyncWorkers();
   ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
+  if constexpr (kBySlots) loads.tile.Take(AheadOf(s).state);
   SyncWorkers();
   const float out = KdaToken(loads.tile, x.token, k.scale);
   if (ThreadId() < kStepSlice) {
@@ -320,9 +379,11 @@ __device__ __forceinline__ void LeaveSlice(Step s, int h, int slice, const KdaLo
 
 template <WeightFormat F, int kRows>
 __device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<F, kRows>& loads) {
-  const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice;
-  unit = min(unit, s.l().kda.H * slices - 1);
-  loads.Load(s.l().kda, unit / slices, unit % slices);
+  const StepKda& k = s.l().kda;
+  const int slices = KdaSizes<kRows>::K(k) / kStepSlice;
+  unit = min(unit, k.H * slices - 1);
+  if constexpr (KdaLoads<F, kRows>::kAhead) loads.Take(k, AheadOf(s), unit / slices, unit % slices);
+  else loads.Load(k, unit / slices, unit % slices);
 }
 
 // The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes. By thread `thread` of
@@ -343,13 +404,13 @@ inline __device__ __noinline__ void AdvanceTails(Step s, int thread, int threads
       for (int j = 1; j < k.W - 1; ++j) tail[j - 1] = LoadShared(tail + j);
       tail[k.W - 2] = x;
     }
-    if (k.conv_ring != nullptr) k.conv_ring[(which * k.ring_tokens + s.p().position % k.ring_tokens) * k.C + channel] = x;
+    if (k.conv_ring != nullptr) k.conv_ring[(which * k.ring_tokens + RingSlot(s)) * k.C + channel] = x;
   }
 }
 
 // The i-th eight of the heads' output, normed with the root of its head, from its slices' sums of squares.
 __device__ __forceinline__ Eight NormedEight(const StepKda& k, const StepScratch& scratch, int i, unsigned mark) {
-  constexpr int kUsualK = kUsualRows * kKeyParts, kUsualSlices = kUsualK / kStepSlice;
+  constexpr int kUsualSlices = kUsualK / kStepSlice;
   static_assert(kUsualSlices == 4);
   Eight value;
   float4 some;
@@ -369,7 +430,7 @@ __device__ __forceinline__ Eight NormedEight(const StepKda& k, const StepScratch
 #pragma unroll 1
     for (int j = 0; j < slices; ++j) sum += AwaitMarked(scratch.squares + h * slices + j, mark);
   }
-  return Times(value, 1.0f / sqrtf(sum / static_cast<float>(k.K) + k.norm_eps));
+  return Times(value, rsqrtf(__fdividef(sum, static_cast<float>(k.K)) + k.norm_eps));
 }
 
 // The output of the KDA heads, normed and staged. Ends behind a barrier of the workers.

@@ -30,11 +30,12 @@ struct StepShared {
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
   unsigned barrier_target;        // GridBarrier::kThread's: arrivals that the next wait waits for
   int index;                      // of the layer
-  float scratch[kMaxWarps];
+  alignas(16) float scratch[kMaxWarps];
   int candidates;                 // for the choice of experts
   int ids[kMaxTopK];
   float weights[kMaxTopK];
   const void* record[kMostRecords];  // of this layer's experts
+  float bias[kMostRecords];          // of the choice
   const void* chosen[kMaxTopK];
   alignas(16) float partial[kStepThreads];
   alignas(16) char zeros[kZeroBytes];
@@ -120,29 +121,45 @@ __device__ __forceinline__ void Feed(Step s, Feeder& f) {
   } while (first < rows.share.end);
 }
 
-// The workers' side: a pass.
+// The same step, of which the compiler knows nothing: behind a call it makes addresses anew that it would else keep in local memory.
+__device__ __forceinline__ Step Anew(Step s) {
+  asm volatile("" : "+r"(s.index));
+  return s;
+}
+
+// The workers' side: a pass, from row `first` on (kFromStart: the first one). `before` is what Rows has asked for ahead, if it does. Nothing else lives
+// through the job.
+inline constexpr int kFromStart = -1;
 template <WeightFormat F, typename Rows>
-__device__ __forceinline__ void RunPass(Step s, const Rows& rows, int first) {
+__device__ __forceinline__ void RunPass(Step s, int first, float before) {
   const int n = AwaitJob(s.queue());
   RunJob<F>(SharedAddress(&s.queue()), n);
+  s = Anew(s);
+  const Rows rows(s, before);
+  if (first == kFromStart) first = rows.share.begin;
   rows.Done(s, s.queue().job[n % kQueuedJobs], first, min(rows.window, rows.share.end - first));
   EndJob(s.queue(), n);
 }
-// The passes from row `first` on: few phases have them, so they stand apart.
+// The passes behind the first one: few phases have them, so they stand apart.
 template <WeightFormat F, typename Rows>
-__device__ __noinline__ void RunMorePasses(Step s, int first) {
-  const Rows rows(s);
+__device__ __noinline__ void RunMorePasses(Step s) {
 #pragma unroll 1
-  for (; first < rows.share.end; first += rows.window) {
+  for (int first = kFromStart;;) {
+    s = Anew(s);
+    const Rows rows(s, 0);
+    first = (first == kFromStart ? rows.share.begin : first) + rows.window;
+    if (first >= rows.share.end) return;
     SyncWorkers();
-    RunPass<F>(s, rows, first);
+    RunPass<F, Rows>(s, first, 0);
   }
 }
 // Ends without a barrier behind Done().
 template <WeightFormat F, typename Rows>
-__device__ __forceinline__ void RunPasses(Step s, const Rows& rows) {
-  RunPass<F>(s, rows, rows.share.begin);
-  if (rows.window < rows.share.end - rows.share.begin) RunMorePasses<F, Rows>(s, rows.share.begin + rows.window);
+__device__ __forceinline__ void RunPasses(Step s, float before = 0) {
+  RunPass<F, Rows>(s, kFromStart, before);
+  s = Anew(s);
+  const Rows rows(s, 0);
+  if (rows.window < rows.share.end - rows.share.begin) RunMorePasses<F, Rows>(s);
 }
 
 // Where the sums of a job's rows go: to `to` + their places, as they are, or marked, or added to what is there and marked.
@@ -158,8 +175,8 @@ inline __device__ __noinline__ void WriteSums(uint32_t job_at, JobMemory memory,
 #pragma unroll 1
   for (int i = ThreadId(); i < n; i += kStepThreads) {
     const int tile = i / kTileRows, row = i % kTileRows;
+    float *at = dest.to + job.tile[tile].out + row, sum = RowSum<kMostUsualParts>(job, memory, tile, row);
     if (row > job.tile[tile].last) continue;
-    float *at = dest.to + job.tile[tile].out + row, sum = RowSum(job, memory, tile, row);
     if (dest.add) sum += i == ThreadId() ? dest.before : AwaitMarked(at, dest.mark_before);
     *at = dest.marked ? Marked(sum, dest.mark) : sum;
   }
@@ -176,8 +193,8 @@ struct OutputRows {
   int window;
   float before;  // of the first pass's first rows, asked for ahead
 
-  __device__ __forceinline__ explicit OutputRows(Step s)
-      : share(ShareOf(s.p(), s.p().hidden)), window(answer == Answer::kMixer ? s.l().window.output : s.l().window.down) {}
+  __device__ __forceinline__ explicit OutputRows(Step s, float before = 0)
+      : share(ShareOf(s.p(), s.p().hidden)), window(answer == Answer::kMixer ? s.l().window.output : s.l().window.down), before(before) {}
   __device__ __forceinline__ static const MatrixView& Matrix(Step s) { return answer == Answer::kMixer ? s.l().o : s.l().glu.down; }
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const MatrixView& m = Matrix(s);
@@ -190,7 +207,7 @@ struct OutputRows {
   __device__ __forceinline__ float Before(Step s, int first) const {
     return first + ThreadId() < share.end ? AwaitMarked(s.p().scratch.x + first + ThreadId(), MarkBefore(s)) : 0.0f;
   }
-  __device__ __forceinline__ void Ask(Step s) { before = Before(s, share.begin); }
+  __device__ __forceinline__ float Ask(Step s) const { return Before(s, share.begin); }
   __device__ __forceinline__ void Done(Step s, const Job& job, int first, int) const {
     WriteSums(SharedAddress(&job), s.queue().memory,
               {s.p().scratch.x, true, true, MarkBehind(s), MarkBefore(s), first == share.begin ? before : Before(s, first)});

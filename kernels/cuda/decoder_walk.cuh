@@ -88,7 +88,7 @@ struct InputRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit InputRows(Step s) : share(ShareOfTiles(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
+  __device__ __forceinline__ explicit InputRows(Step s, float = 0) : share(ShareOfTiles(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const StepInputs& in = s.l().inputs;
     BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p().hidden, HiddenForm<F>(s), first, n,
@@ -139,29 +139,50 @@ __device__ __forceinline__ void FindPlainRows(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void InputPhase(Step s) {
   AwaitJob(s.queue());  // with it come the layer and its plain rows
+  if (s.l().is_kda && GatesBySlots<F>(s)) AskSlice(s, BlockId());
   if (s.index == 0) Embed(s);
   StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index == 0, s.l().x_mark ^ 1, s.kda_mark());
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
-  RunPasses<F>(s, InputRows<F>(s));
+  RunPasses<F, InputRows<F>>(s);
   if (!s.l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
 }
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
 
+// A slice that is not this block's first one: there is no job to hide it behind.
+inline __device__ __noinline__ void BringSlice(Step s, int unit) {
+  AskSlice(s, unit);
+  asm volatile("cp.async.wait_all;" ::: "memory");
+  SyncWorkers();
+}
+
+// Slice `unit` of `units`, if there is one; with a block's last one it arrives.
+template <WeightFormat F, int kRows, typename Barrier>
+__device__ __forceinline__ void RunSlice(Step s, int unit, int units) {
+  const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice;
+  KdaLoads<F, kRows> loads;
+  LoadSlice(s, unit, loads);
+  if (unit < units) KdaSlice(s, unit / slices, unit % slices, loads);
+  if (unit + GridSize() >= units) Barrier::ArriveMarked(s);
+  if (unit < units) LeaveSlice(s, unit / slices, unit % slices, loads);
+}
+template <int kRows>
+__device__ __forceinline__ int CountSlices(Step s) { return KdaSizes<kRows>::K(s.l().kda) / kStepSlice * s.l().kda.H; }
+
+// A block has more than one slice where there are fewer blocks than slices.
+template <WeightFormat F, int kRows, typename Barrier>
+__device__ __noinline__ void RunMoreSlices(Step s) {
+#pragma unroll 1
+  for (int unit = BlockId() + GridSize(); unit < CountSlices<kRows>(s); unit += GridSize()) {
+    SyncWorkers();
+    if constexpr (KdaLoads<F, kRows>::kAhead) BringSlice(s, unit);
+    RunSlice<F, kRows, Barrier>(s, unit, CountSlices<kRows>(s));
+  }
+}
 template <WeightFormat F, int kRows, typename Barrier>
 __device__ __noinline__ void KdaPhase(Step s) {
-  const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice, units = s.l().kda.H * slices;
-#pragma unroll 1
-  for (int unit = BlockId();; unit += GridSize()) {  // a slice a block as long as there are blocks
-    const bool last = unit + GridSize() >= units;
-    KdaLoads<F, kRows> loads;
-    LoadSlice(s, unit, loads);
-    if (unit < units) KdaSlice(s, unit / slices, unit % slices, loads);
-    if (last) Barrier::ArriveMarked(s);
-    if (unit < units) LeaveSlice(s, unit / slices, unit % slices, loads);
-    if (last) return;
-    SyncWorkers();
-  }
+  RunSlice<F, kRows, Barrier>(s, BlockId(), CountSlices<kRows>(s));
+  if (BlockId() + GridSize() < CountSlices<kRows>(s)) RunMoreSlices<F, kRows, Barrier>(s);
 }
 
 template <WeightFormat F, typename Barrier>
@@ -219,8 +240,7 @@ template <WeightFormat F, bool kKda, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
   if (!kKda) Arrive(s.shared().has_mixed);
-  Rows rows(s);
-  rows.Ask(s);
+  const float before = Rows(s).Ask(s);
   Barrier::Wait(s);
   if constexpr (kKda) {
     StageHeads<F>(s);
@@ -228,7 +248,7 @@ __device__ __noinline__ void OutputPhase(Step s) {
     StageShares<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols), ExpandShares(TaskOf(s).R));
     SyncWorkers();
   }
-  RunPasses<F>(s, rows);
+  RunPasses<F, Rows>(s, before);
   Barrier::ArriveMarked(s);
 }
 
@@ -242,7 +262,7 @@ __device__ __forceinline__ void Mix() {
     return;
   }
   // With q4 the usual phase finds its gates in slots, and there may be none.
-  if (F == WeightFormat::kQ4 ? GatesBySlots<F>(CurrentStep()) : IsUsual(CurrentStep().l().kda)) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
+  if (F == WeightFormat::kQ4 ? GatesBySlots<F>(CurrentStep()) : CurrentStep().l().kda.usual) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
   else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
   OutputPhase<F, true, Barrier>(CurrentStep());
 }
@@ -255,7 +275,7 @@ struct HeadRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit HeadRows(Step s) : share(ShareOfTiles(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
+  __device__ __forceinline__ explicit HeadRows(Step s, float = 0) : share(ShareOfTiles(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
   }
@@ -267,7 +287,7 @@ struct HeadRows {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void HeadPhase(Step s) {
   StageNormed<F, Barrier>(s, s.p().final_norm, SharedAddress(s.plain(kPlainNone)), false, s.l().x_mark ^ 1, 0);
-  RunPasses<F>(s, HeadRows<F>(s));
+  RunPasses<F, HeadRows<F>>(s);
 }
 
 // ---- feed-forward -----------------------------------------------------------------------------------------------------------
@@ -278,10 +298,9 @@ __device__ __noinline__ void RunShared(Step s) {
   using Rows = OutputRows<F, Answer::kShared>;
   SyncWorkers();
   StageShares<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width), 1);
-  Rows rows(s);
-  rows.Ask(s);
+  const float before = Rows(s).Ask(s);
   SyncWorkers();
-  RunPasses<F>(s, rows);
+  RunPasses<F, Rows>(s, before);
 }
 
 // The router of many rows a block, or of another format or size: a row a warp, from the staged vector.
@@ -298,7 +317,7 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseGatePhase(Step s) {
   StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), false, s.l().x_mark, 0);
   if (s.l().is_kda) AdvanceTails(s, ThreadId(), kStepThreads);
-  RunPasses<F>(s, GluRows<F>(s));
+  RunPasses<F, GluRows<F>>(s);
   Barrier::Arrive(s);
 }
 
@@ -308,26 +327,25 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   KeepRecords(s);
   StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), false, s.l().x_mark, s.router_mark());
+  s = Anew(s);
   if (!s.l().moe.with_norm) MultiplyRouter(s);
-  QuickChoice quick;
-  quick.Load(s.l().moe);
-  ChooseExperts(s, quick, s.memory() + s.p().staged_bytes);
-  RunPasses<F>(s, GluRows<F>(s));
+  ChooseExperts(s, s.memory() + s.p().staged_bytes);
+  s = Anew(s);
+  RunPasses<F, GluRows<F>>(s);
   SyncWorkers();  // their sums have been read, and the next job's lie in the same place
-  RunPasses<F>(s, ExpertRows<F>(s));  // x is still staged
+  RunPasses<F, ExpertRows<F>>(s);  // x is still staged
   Barrier::Arrive(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
-  DownRows<F> down(s);
-  down.Ask(s);
+  const float before = DownRows<F>(s).Ask(s);
   Barrier::Wait(s);
   AdvanceStep(s);
-  down.StageActivated(s);
-  const bool shared_apart = SharedApart(s);
-  RunPasses<F>(s, down);
-  if (shared_apart) {
+  DownRows<F>(s).StageActivated(s);
+  RunPasses<F, DownRows<F>>(s, before);
+  s = Anew(s);
+  if (SharedApart(s)) {
     RunShared<F>(s);
     Barrier::Arrive(s);  // what they add to has been marked before
   } else {
@@ -338,13 +356,12 @@ __device__ __noinline__ void DownPhase(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
-  Rows rows(s);
-  rows.Ask(s);
+  const float before = Rows(s).Ask(s);
   Barrier::Wait(s);
   AdvanceStep(s);
   StageShares<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width), 1);
   SyncWorkers();
-  RunPasses<F>(s, rows);
+  RunPasses<F, Rows>(s, before);
   Barrier::ArriveMarked(s);
 }
 
@@ -456,13 +473,16 @@ inline int LeastUnits(const DecoderSpec& spec) {
 // [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
-  const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
+  const size_t first = kPhaseAt, staged = StageBytes<F>(spec);
+  const auto least = [&](int slots) {
+    return first + staged + size_t(LeastUnits(spec)) * kUnitBytes + (slots > 0 ? kKdaAheadBytes : 0) + static_cast<size_t>(slots) * kSlotBytes;
+  };
   p->slots = F == WeightFormat::kQ4 ? kMostSlots : 0;  // without any, weights are read where they are needed
-  while (p->slots > 0 && first + staged + least + p->slots * kSlotBytes > limit) p->slots = FewerSlots(p->slots);
-  const size_t slots = static_cast<size_t>(p->slots) * kSlotBytes;
-  if (first + staged + least + slots > limit) {
-    return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", first + staged + least + slots, " bytes of shared memory, the device has ", limit));
+  while (p->slots > 0 && least(p->slots) > limit) p->slots = FewerSlots(p->slots);
+  if (least(p->slots) > limit) {
+    return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", least(p->slots), " bytes of shared memory, the device has ", limit));
   }
+  const size_t slots = static_cast<size_t>(p->slots) * kSlotBytes;
   p->max_units = static_cast<int>(std::min<size_t>((limit - first - staged - slots) / kUnitBytes, kMostUnits));
   p->sums_at = static_cast<int>(first + staged);
   p->slots_at = static_cast<int>(AlignUp(p->sums_at + p->max_units * kUnitBytes, 128));
@@ -470,6 +490,7 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->max_units -= 2;
     p->slots_at -= 128;
   }
+  p->kda_ahead_at = p->slots > 0 ? p->sums_at + p->max_units * static_cast<int>(kUnitBytes) - kKdaAheadBytes : 0;
   *bytes = p->slots_at + slots;
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
   p->expand_room = ExpandRoom(limit - first);

@@ -149,7 +149,8 @@ __device__ __forceinline__ uint32_t AwaitUnit(const JobQueue& q, unsigned unit) 
   return q.memory.slots_at + SlotOf(q, unit) * kSlotBytes;
 }
 
-// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.
+// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums, and what the workers asked for before the
+// job (cp.async) is there.
 template <WeightFormat F>
 __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   JobQueue& q = SharedAt<JobQueue>(queue_at);
@@ -186,6 +187,7 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
     }
   }
   LeaveJob(q, job_index);
+  asm volatile("cp.async.wait_all;" ::: "memory");
   SyncWorkers();
 }
 

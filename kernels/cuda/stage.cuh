@@ -111,20 +111,21 @@ __device__ inline void StageGroup(const Staged& x, int group, float value) {
   if (x.q != nullptr) QuantizeGroup(x.q + group * kStagedGroupBytes, value);
 }
 
-// The workers copy `groups` integer groups that an earlier phase left in device memory.
+// The first `threads` workers copy `groups` integer groups that an earlier phase left in device memory.
+template <int threads>
 __device__ inline void CopyGroups(char* to, const char* from, int groups) {
   constexpr int kAtOnce = 4;
   const int n = groups * (kStagedGroupBytes / 16);
-  for (int first = ThreadId(); first < n; first += kAtOnce * kWorkers) {
+  for (int first = ThreadId(); first < n; first += kAtOnce * threads) {
     uint4 v[kAtOnce];
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kWorkers;
+      const int i = first + j * threads;
       v[j] = i < n ? __ldcg(reinterpret_cast<const uint4*>(from) + i) : make_uint4(0, 0, 0, 0);
     }
 #pragma unroll
     for (int j = 0; j < kAtOnce; ++j) {
-      const int i = first + j * kWorkers;
+      const int i = first + j * threads;
       if (i < n) reinterpret_cast<uint4*>(to)[i] = v[j];
     }
   }

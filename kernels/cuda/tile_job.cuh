@@ -61,6 +61,9 @@ struct JobMemory {
   unsigned slots;     // a power of two, or 0
 };
 
+// Parts of a row of 2,304 inputs, and of 4,096: the 48B model's.
+inline constexpr int kHiddenParts = PartsOf(2304), kMostUsualParts = PartsOf(4096);
+
 constexpr int TilesOf(int rows) { return (rows + kTileRows - 1) / kTileRows; }
 
 // Tile `i` of rows [begin, begin + rows) of m; row `begin` goes to `out`.
@@ -88,6 +91,9 @@ __device__ __forceinline__ void BuildJob(Job& job, int n_tiles, int cols, TileAt
 
 __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+}
+__device__ __forceinline__ void CopyAsync4(uint32_t to, const void* from) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
 }
 // Weights are read once a token: they leave the second-level cache first, which keeps activations and the kernel's own code there.
 __device__ __forceinline__ uint64_t OncePolicy() {
@@ -291,13 +297,18 @@ __device__ __noinline__ float2 TakeRows(uint32_t job_at, int unit) {
 
 // ---- sums ------------------------------------------------------------------------------------------------------------
 
-// Row `row` of tile `tile`, whole.
+// Row `row` of tile `tile`, whole. kUsual parts are read in one go, more one by one.
+template <int kUsual>
 __device__ __forceinline__ float RowSum(const Job& job, const JobMemory& memory, int tile, int row) {
   const int parts = job.parts;
   const float* sums = &SharedAt<const float>(memory.sums_at + (tile * parts * kTileRows + row) * sizeof(float));
-  float sum = 0;
-#pragma unroll 4
-  for (int i = 0; i < parts; ++i) sum += sums[i * kTileRows];
+  float part[kUsual], sum = 0;
+#pragma unroll
+  for (int i = 0; i < kUsual; ++i) part[i] = i < parts ? sums[i * kTileRows] : 0.0f;
+#pragma unroll
+  for (int i = 0; i < kUsual; ++i) sum += part[i];
+#pragma unroll 1
+  for (int i = kUsual; i < parts; ++i) sum += sums[i * kTileRows];
   return sum;
 }
 
@@ -307,7 +318,7 @@ __device__ __forceinline__ void TileSums(const Job& job, const JobMemory& memory
 #pragma unroll 1
   for (int i = ThreadId(); i < job.n_tiles * kTileRows; i += kWorkers) {
     const int tile = i / kTileRows, row = i % kTileRows;
-    if (row <= job.tile[tile].last) write(job.tile[tile].out + row, RowSum(job, memory, tile, row));
+    if (row <= job.tile[tile].last) write(job.tile[tile].out + row, RowSum<kMostUsualParts>(job, memory, tile, row));
   }
 }
 

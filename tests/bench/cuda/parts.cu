@@ -61,7 +61,7 @@ template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kBarrier) GridBarrier::Wait(s), GridBarrier::Arrive(s);
   if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s), GridBarrier::Arrive(s);
-  if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
+  if (part == Part::kKda) cuda::BringSlice(s, cuda::BlockId()), cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   if (part == Part::kMoe) {
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
