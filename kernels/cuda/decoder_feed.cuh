@@ -13,23 +13,21 @@ struct GluRows {
   static constexpr bool kDeep = false;
   Share share;
   int window;
-  float* out;
 
-  // Shared experts write behind the chosen ones' activations.
-  __device__ __forceinline__ explicit GluRows(Step s, float = 0)
-      : share(ShareOfTiles(s.p(), static_cast<int>(s.l().glu.width))),
-        window(s.l().window.glu),
-        out(s.p().scratch.activated + (s.l().is_moe ? s.l().moe.top_k * s.l().moe.experts.width : 0)) {}
+  __device__ __forceinline__ explicit GluRows(Step s) : share(ShareOfTiles(s.p(), static_cast<int>(s.l().glu.width))), window(s.l().window.glu) {}
   // Tiles 2 i and 2 i + 1 are gate and up of the same rows.
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const uint32_t x = HiddenForm<F>(s);
     BuildJob(job, 2 * TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(i % 2 == 0 ? s.l().glu.gate : s.l().glu.up, first, n, i / 2, x, 0); });
   }
-  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
+  template <bool>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float) {
+    // Shared experts write behind the chosen ones' activations.
+    float* out = s.p().scratch.activated + (s.l().is_moe ? s.l().moe.top_k * static_cast<int>(s.l().moe.experts.width) : 0) + job.row;
 #pragma unroll 1
-    for (int r = ThreadId(); r < n; r += kStepThreads) {
+    for (int r = ThreadId(); r < job.rows; r += kStepThreads) {
       const int tile = r / kTileRows * 2, row = r % kTileRows;
-      out[first + r] = Silu(RowSum<kHiddenParts>(job, s.queue().memory, tile, row)) * RowSum<kHiddenParts>(job, s.queue().memory, tile + 1, row);
+      out[r] = Silu(RowSum<kHiddenParts>(job, s.queue().memory, tile, row)) * RowSum<kHiddenParts>(job, s.queue().memory, tile + 1, row);
     }
   }
 };
@@ -166,7 +164,7 @@ struct ExpertRows {
   int window;  // tasks a pass
   Share share;
 
-  __device__ __forceinline__ explicit ExpertRows(Step s, float = 0) {
+  __device__ __forceinline__ explicit ExpertRows(Step s) {
     const StepMoe& m = s.l().moe;
     share = ShareOf(s.p(), m.top_k * static_cast<int>((m.experts.width + kGroup - 1) / kGroup));
     window = s.l().window.experts;
@@ -187,11 +185,12 @@ struct ExpertRows {
       return tile;
     });
   }
-  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
-    const int lane = ThreadId() % kWarp;
+  template <bool>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float) {
+    const int lane = ThreadId() % kWarp, n = job.rows;
 #pragma unroll 1
     for (int t = ThreadId() / kWarp; t < n; t += kStepWarps) {  // a warp a task
-      const int tile = kTaskTiles * t + lane / kTileRows, task = first + t;
+      const int tile = kTaskTiles * t + lane / kTileRows, task = job.row + t;
       const float gate = RowSum<kHiddenParts>(job, s.queue().memory, tile, lane % kTileRows);
       const float y = Silu(gate) * RowSum<kHiddenParts>(job, s.queue().memory, tile + 2, lane % kTileRows);
       if (TravelsAsGroups<F>(s.l().moe)) QuantizeGroup(reinterpret_cast<char*>(s.p().scratch.activated_groups) + task * kStagedGroupBytes, y);
@@ -218,17 +217,10 @@ struct DownRows {
   static constexpr bool kDeep = false;
   static constexpr int kWidthParts = PartsOf(1024);  // of the 48B model's experts
   static constexpr int kSharedThreads = 128;
-  int width, experts, window;
   Share share;
-  float before;  // of the first pass's first rows, asked for ahead
+  int window;
 
-  __device__ __forceinline__ explicit DownRows(Step s, float before = 0) : before(before) {
-    const StepMoe& m = s.l().moe;
-    width = static_cast<int>(m.experts.width);
-    experts = m.top_k + SharedIsOneOf(s);
-    share = ShareOf(s.p(), s.p().hidden);
-    window = s.l().window.down;
-  }
+  __device__ __forceinline__ explicit DownRows(Step s) : share(ShareOf(s.p(), s.p().hidden)), window(s.l().window.down) {}
   // Tile i is rows 16 (i / experts) .. of answer i % experts.
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     Await(s.shared().has_chosen, s.l().moe.use);  // a block without a task of the experts has not
@@ -241,27 +233,31 @@ struct DownRows {
     });
   }
   // Sixteen lanes a row: one an answer, added as a tree.
-  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int n) const {
-    const int j = ThreadId() % kTileRows, top_k = s.l().moe.top_k;
+  template <bool kFirst>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float before) {
+    const int j = ThreadId() % kTileRows, top_k = s.l().moe.top_k, experts = top_k + SharedIsOneOf(s), n = job.rows;
     const float weight = j < top_k ? s.shared().weights[j] : j < experts ? 1.0f : 0.0f;
 #pragma unroll 1
     for (int base = 0; base < n; base += kStepThreads / kTileRows) {
       const int r = base + ThreadId() / kTileRows;
-      float* x = s.p().scratch.x + first + r;
+      float* x = s.p().scratch.x + job.row + r;
       const bool mine = r < n && j < experts;
       float old = before;
-      if ((first != share.begin || base != 0) && j == 0 && r < n) old = AwaitMarked(x, s.l().x_mark);
+      if ((!kFirst || base != 0) && j == 0 && r < n) old = AwaitMarked(x, s.l().x_mark);
       const float sum = LaneSum<kTileRows>(mine ? weight * RowSum<kWidthParts>(job, s.queue().memory, r / kTileRows * experts + j, r % kTileRows) : 0.0f);
       if (j == 0 && r < n) *x = Marked(old + sum, s.l().x_mark ^ 1);
     }
   }
-  __device__ __forceinline__ float Ask(Step s) const {
+  // Of the first pass's first rows, before the wait for the activations.
+  __device__ __forceinline__ static float Ask(Step s) {
+    const Share share = ShareOf(s.p(), s.p().hidden);
     const int row = share.begin + ThreadId() / kTileRows;
     return row < share.end ? AwaitMarked(s.p().scratch.x + row, s.l().x_mark) : 0.0f;
   }
   // Ends behind a barrier of the workers. The last warps bring the shared experts' activations to integer form while the others copy the groups.
-  __device__ __forceinline__ void StageActivated(Step s) const {
+  __device__ __forceinline__ static void StageActivated(Step s) {
     const StepMoe& m = s.l().moe;
+    const int width = static_cast<int>(m.experts.width);
     if (!TravelsAsGroups<F>(m) || !SharedIsOneOf(s) || width > 8 * kSharedThreads) return StageSlowly(s);
     const int thread = ThreadId() - (kStepThreads - kSharedThreads);
     if (thread < 0) {

@@ -29,7 +29,7 @@ struct StepShared {
   uint64_t has_chosen;            // signal: the layer's experts are known
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
   unsigned barrier_target;        // GridBarrier::kThread's: arrivals that the next wait waits for
-  int index;                      // of the layer
+  int index[kStepWarps];          // of the layer a worker warp has come to: each has its own, so that no barrier need lie before it goes on
   alignas(16) float scratch[kMaxWarps];
   int candidates;                 // for the choice of experts
   int ids[kMaxTopK];
@@ -66,11 +66,15 @@ struct Step {
   __device__ int all_warps() const { return GridSize() * kStepWarps; }
 };
 
-// The step the block has come to. Read anew for each phase: kept in a register it would be saved in local memory around every phase.
-__device__ __forceinline__ Step CurrentStep() { return {*static_cast<volatile int*>(&Step{0}.shared().index)}; }
-// On to the next layer: in the layer's last phase, with a barrier of the block in front and one behind.
-__device__ __forceinline__ void AdvanceStep(Step s) {
-  if (ThreadId() == 0) s.shared().index = s.index + 1;
+// The step the warp has come to. Read anew for each phase, and behind each job: kept in a register, it or an address made of it would be saved in local
+// memory around the call, and local memory is more than the first-level cache holds.
+__device__ __forceinline__ Step CurrentStep() { return {*static_cast<volatile int*>(&Step{0}.shared().index[ThreadId() / kWarp])}; }
+// The warp goes on to the next layer: in the last phase of a layer, behind its last job.
+__device__ __forceinline__ void NextStep() {
+  const int index = CurrentStep().index;
+  __syncwarp();
+  if (ThreadId() % kWarp == 0) Step{0}.shared().index[ThreadId() / kWarp] = index + 1;
+  __syncwarp();
 }
 
 // This block's share of n things: [begin, end).
@@ -106,60 +110,52 @@ __device__ __forceinline__ uint32_t HiddenForm(Step s) { return s.memory_at() + 
 
 // ---- products: jobs of the big matrices, in as many passes as the sums' memory asks for ---------------------------------
 
-// What a phase multiplies is a struct of rows, made from the step alone: `share` of which a pass takes `window`; kDeep, see FeedJob();
-// Build(s, job, first, n) makes the job of rows [first, first + n), by one feeder; Done(s, job, first, n) uses its sums.
+// What a phase multiplies is a struct Rows. Its object is the feeders', made from the step alone: `share` of which a pass takes `window`; kDeep, see
+// FeedJob(); Build(s, job, first, n) makes the job of rows [first, first + n), by one feeder. Done<first>(s, job, before) is the workers': it uses the job's
+// sums. `before` is what the phase has asked for ahead, for the first pass.
 
 // The feeders' side of a phase.
 template <WeightFormat F, typename Rows>
 __device__ __forceinline__ void Feed(Step s, Feeder& f) {
   const Rows rows(s);
   int first = rows.share.begin;
+  bool more;
 #pragma unroll 1
   do {
-    FeedJob<F>(s.queue(), f, Rows::kDeep, [&](Job& job) { Rows::Build(s, job, first, max(0, min(rows.window, rows.share.end - first))); });
-    first += rows.window;
-  } while (first < rows.share.end);
+    const int n = max(0, min(rows.window, rows.share.end - first));
+    more = first + n < rows.share.end;
+    FeedJob<F>(s.queue(), f, Rows::kDeep, [&](Job& job) {
+      Rows::Build(s, job, first, n);
+      if (ThreadId() % kWarp == 0) job.row = first, job.rows = n, job.more = more;
+    });
+    first += n;
+  } while (more);
 }
 
-// The same step, of which the compiler knows nothing: behind a call it makes addresses anew that it would else keep in local memory.
-__device__ __forceinline__ Step Anew(Step s) {
-  asm volatile("" : "+r"(s.index));
-  return s;
-}
-
-// The workers' side: a pass, from row `first` on (kFromStart: the first one). `before` is what Rows has asked for ahead, if it does. Nothing else lives
-// through the job.
-inline constexpr int kFromStart = -1;
-template <WeightFormat F, typename Rows>
-__device__ __forceinline__ void RunPass(Step s, int first, float before) {
+// The workers' side: a pass. Tells whether more come behind it.
+template <WeightFormat F, typename Rows, bool kFirst>
+__device__ __forceinline__ bool RunPass(Step s, float before) {
   const int n = AwaitJob(s.queue());
   RunJob<F>(SharedAddress(&s.queue()), n);
-  s = Anew(s);
-  const Rows rows(s, before);
-  if (first == kFromStart) first = rows.share.begin;
-  rows.Done(s, s.queue().job[n % kQueuedJobs], first, min(rows.window, rows.share.end - first));
+  s = CurrentStep();
+  const Job& job = s.queue().job[n % kQueuedJobs];
+  Rows::template Done<kFirst>(s, job, before);
+  const bool more = job.more;
   EndJob(s.queue(), n);
+  return more;
 }
-// The passes behind the first one: few phases have them, so they stand apart.
+// Few phases have more than one: the others stand apart.
 template <WeightFormat F, typename Rows>
 __device__ __noinline__ void RunMorePasses(Step s) {
 #pragma unroll 1
-  for (int first = kFromStart;;) {
-    s = Anew(s);
-    const Rows rows(s, 0);
-    first = (first == kFromStart ? rows.share.begin : first) + rows.window;
-    if (first >= rows.share.end) return;
+  do {
     SyncWorkers();
-    RunPass<F, Rows>(s, first, 0);
-  }
+  } while (RunPass<F, Rows, false>(s, 0));
 }
 // Ends without a barrier behind Done().
 template <WeightFormat F, typename Rows>
 __device__ __forceinline__ void RunPasses(Step s, float before = 0) {
-  RunPass<F, Rows>(s, kFromStart, before);
-  s = Anew(s);
-  const Rows rows(s, 0);
-  if (rows.window < rows.share.end - rows.share.begin) RunMorePasses<F, Rows>(s);
+  if (RunPass<F, Rows, true>(s, before)) RunMorePasses<F, Rows>(s);
 }
 
 // Where the sums of a job's rows go: to `to` + their places, as they are, or marked, or added to what is there and marked.
@@ -191,10 +187,9 @@ struct OutputRows {
   static constexpr bool kDeep = false;
   Share share;
   int window;
-  float before;  // of the first pass's first rows, asked for ahead
 
-  __device__ __forceinline__ explicit OutputRows(Step s, float before = 0)
-      : share(ShareOf(s.p(), s.p().hidden)), window(answer == Answer::kMixer ? s.l().window.output : s.l().window.down), before(before) {}
+  __device__ __forceinline__ explicit OutputRows(Step s)
+      : share(ShareOf(s.p(), s.p().hidden)), window(answer == Answer::kMixer ? s.l().window.output : s.l().window.down) {}
   __device__ __forceinline__ static const MatrixView& Matrix(Step s) { return answer == Answer::kMixer ? s.l().o : s.l().glu.down; }
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const MatrixView& m = Matrix(s);
@@ -203,14 +198,18 @@ struct OutputRows {
   // The stream's mark before and behind this answer; shared experts answer behind the others.
   __device__ __forceinline__ static unsigned MarkBefore(Step s) { return s.l().x_mark ^ (answer != Answer::kDense); }
   __device__ __forceinline__ static unsigned MarkBehind(Step s) { return s.l().x_mark ^ (answer != Answer::kMixer); }
-  // Of this thread's row of the pass from `first` on. Other blocks' rows may have the next mark already.
-  __device__ __forceinline__ float Before(Step s, int first) const {
-    return first + ThreadId() < share.end ? AwaitMarked(s.p().scratch.x + first + ThreadId(), MarkBefore(s)) : 0.0f;
+  // Of this thread's row of the pass of rows [first, end). Other blocks' rows may have the next mark already.
+  __device__ __forceinline__ static float Before(Step s, int first, int end) {
+    return first + ThreadId() < end ? AwaitMarked(s.p().scratch.x + first + ThreadId(), MarkBefore(s)) : 0.0f;
   }
-  __device__ __forceinline__ float Ask(Step s) const { return Before(s, share.begin); }
-  __device__ __forceinline__ void Done(Step s, const Job& job, int first, int) const {
-    WriteSums(SharedAddress(&job), s.queue().memory,
-              {s.p().scratch.x, true, true, MarkBehind(s), MarkBefore(s), first == share.begin ? before : Before(s, first)});
+  __device__ __forceinline__ static float Ask(Step s) {
+    const Share share = ShareOf(s.p(), s.p().hidden);
+    return Before(s, share.begin, share.end);
+  }
+  template <bool kFirst>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float before) {
+    if (!kFirst) before = Before(s, job.row, job.row + job.rows);
+    WriteSums(SharedAddress(&job), s.queue().memory, {s.p().scratch.x, true, true, MarkBehind(s), MarkBefore(s), before});
   }
 };
 

@@ -72,10 +72,8 @@ __device__ inline void BeginStep(const StepParams& from) {
     }
     LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
     ClearZeros(shared.zeros);
-    if (ThreadId() == 0) {
-      shared.index = 0;
-      shared.barrier_target = from.barrier_base;
-    }
+    if (ThreadId() < kStepWarps) shared.index[ThreadId()] = 0;
+    if (ThreadId() == 0) shared.barrier_target = from.barrier_base;
   }
   __syncthreads();  // one for all: synccheck takes two in two branches for threads that never meet
 }
@@ -88,13 +86,14 @@ struct InputRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit InputRows(Step s, float = 0) : share(ShareOfTiles(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
+  __device__ __forceinline__ explicit InputRows(Step s) : share(ShareOfTiles(s.p(), s.l().inputs.big_rows())), window(s.l().window.inputs) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     const StepInputs& in = s.l().inputs;
     BuildEndToEnd<F>(job, in.weight + in.plain, in.end + in.plain, in.count - in.plain, s.p().hidden, HiddenForm<F>(s), first, n,
                      [&](int i, int begin) { return in.offset[in.plain + i] + begin; });
   }
-  __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
+  template <bool>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float) {
     WriteSums(SharedAddress(&job), s.queue().memory, {s.p().scratch.projected, s.l().is_kda, false, s.kda_mark(), 0, 0});
   }
 };
@@ -139,12 +138,13 @@ __device__ __forceinline__ void FindPlainRows(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void InputPhase(Step s) {
   AwaitJob(s.queue());  // with it come the layer and its plain rows
-  if (s.l().is_kda && GatesBySlots<F>(s)) AskSlice(s, BlockId());
   if (s.index == 0) Embed(s);
   StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index == 0, s.l().x_mark ^ 1, s.kda_mark());
+  s = CurrentStep();
+  if (s.l().is_kda && GatesBySlots<F>(s)) AskSlice(s, BlockId());
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F, InputRows<F>>(s);
-  if (!s.l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
+  if (!CurrentStep().l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
 }
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
@@ -240,7 +240,7 @@ template <WeightFormat F, bool kKda, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
   if (!kKda) Arrive(s.shared().has_mixed);
-  const float before = Rows(s).Ask(s);
+  const float before = Rows::Ask(s);
   Barrier::Wait(s);
   if constexpr (kKda) {
     StageHeads<F>(s);
@@ -275,11 +275,12 @@ struct HeadRows {
   Share share;
   int window;
 
-  __device__ __forceinline__ explicit HeadRows(Step s, float = 0) : share(ShareOfTiles(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
+  __device__ __forceinline__ explicit HeadRows(Step s) : share(ShareOfTiles(s.p(), static_cast<int>(s.p().lm_head.rows))), window(s.p().head_window) {}
   __device__ __noinline__ static void Build(Step s, Job& job, int first, int n) {
     BuildJob(job, TilesOf(n), s.p().hidden, [&](int i) { return TileOf<F>(s.p().lm_head, first, n, i, HiddenForm<F>(s), first); });
   }
-  __device__ __forceinline__ static void Done(Step s, const Job& job, int, int) {
+  template <bool>
+  __device__ __forceinline__ static void Done(Step s, const Job& job, float) {
     WriteSums(SharedAddress(&job), s.queue().memory, {s.p().logits, false, false, 0, 0, 0});
   }
 };
@@ -298,7 +299,7 @@ __device__ __noinline__ void RunShared(Step s) {
   using Rows = OutputRows<F, Answer::kShared>;
   SyncWorkers();
   StageShares<F>(s.memory_at(), s.p().scratch.activated + s.l().moe.top_k * s.l().moe.experts.width, static_cast<int>(s.l().glu.width), 1);
-  const float before = Rows(s).Ask(s);
+  const float before = Rows::Ask(s);
   SyncWorkers();
   RunPasses<F, Rows>(s, before);
 }
@@ -327,10 +328,10 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   KeepRecords(s);
   StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), false, s.l().x_mark, s.router_mark());
-  s = Anew(s);
+  s = CurrentStep();
   if (!s.l().moe.with_norm) MultiplyRouter(s);
   ChooseExperts(s, s.memory() + s.p().staged_bytes);
-  s = Anew(s);
+  s = CurrentStep();
   RunPasses<F, GluRows<F>>(s);
   SyncWorkers();  // their sums have been read, and the next job's lie in the same place
   RunPasses<F, ExpertRows<F>>(s);  // x is still staged
@@ -339,29 +340,28 @@ __device__ __noinline__ void ExpertPhase(Step s) {
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DownPhase(Step s) {
-  const float before = DownRows<F>(s).Ask(s);
+  const float before = DownRows<F>::Ask(s);
   Barrier::Wait(s);
-  AdvanceStep(s);
-  DownRows<F>(s).StageActivated(s);
+  DownRows<F>::StageActivated(s);
   RunPasses<F, DownRows<F>>(s, before);
-  s = Anew(s);
-  if (SharedApart(s)) {
-    RunShared<F>(s);
-    Barrier::Arrive(s);  // what they add to has been marked before
-  } else {
-    Barrier::ArriveMarked(s);
+  if (SharedApart(CurrentStep())) {
+    RunShared<F>(CurrentStep());
+    NextStep();
+    return Barrier::Arrive(s);  // what they add to has been marked before
   }
+  NextStep();
+  Barrier::ArriveMarked(s);
 }
 
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseDownPhase(Step s) {
   using Rows = OutputRows<F, Answer::kDense>;
-  const float before = Rows(s).Ask(s);
+  const float before = Rows::Ask(s);
   Barrier::Wait(s);
-  AdvanceStep(s);
   StageShares<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width), 1);
   SyncWorkers();
   RunPasses<F, Rows>(s, before);
+  NextStep();
   Barrier::ArriveMarked(s);
 }
 

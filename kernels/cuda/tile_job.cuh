@@ -50,6 +50,8 @@ struct Job {
   int n_tiles, n_units, cols, groups, blocks, parts;
   unsigned first;          // its first unit's number among all units of the block
   unsigned per_part;       // 65536 / parts, rounded up: u / parts is u * per_part >> 16
+  int row, rows;           // the caller's: which rows of a phase these are, and whether more come behind them
+  bool more;
   Tile tile[kMostTiles];
 };
 

@@ -105,6 +105,7 @@ __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __gri
     __syncthreads();
     if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
     __syncthreads();
+    if (threadIdx.x < cuda::kStepWarps) s.shared().index[threadIdx.x] = i;
     if (threadIdx.x == 0) SetMarks<part>(params, i, &s.shared().layer[i % cuda::kLayersKept]);
     if (f.warp == 0) cuda::FindPlainRows(s);
     __syncthreads();
