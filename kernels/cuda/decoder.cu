@@ -95,7 +95,7 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
   RILL_ASSIGN_OR_RETURN(Buffer memory, Buffer::Allocate(device, FusedDecoderBytes(spec)));
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, memory.bytes()));  // no barrier counted, no mark set
-  const std::vector<StepLayer> layers = MakeStepLayers(spec, device.sm_count(), params->max_units, params->kda_ahead_at > 0 ? CeilDiv(kKdaAheadBytes, kUnitBytes) : 0);
+  const std::vector<StepLayer> layers = MakeStepLayers(spec, device.sm_count(), params->max_units);
   RILL_RETURN_IF_ERROR(device.CopyIn(base + kBarrierBytes, layers.data(), layers.size() * sizeof(StepLayer)));
   params->layers = reinterpret_cast<const StepLayer*>(base + kBarrierBytes);
   params->n_layers = static_cast<int>(layers.size());

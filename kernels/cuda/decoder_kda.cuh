@@ -2,6 +2,8 @@
 // a head by one block, the state read once and written once.
 #pragma once
 
+#include <cstddef>
+
 #include "kernels/cuda/decoder_step.cuh"
 #include "kernels/cuda/kda.cuh"
 
@@ -24,48 +26,99 @@ struct KdaSizes {
   __device__ __forceinline__ static int W(const StepKda& k) { return kUsual ? 4 : k.W; }
   __device__ __forceinline__ static int Rank(const StepKda& k) { return kUsual ? 128 : k.rank; }
 };
-// What a slice of a usual head needs that no other block makes in this step. With q4 the workers ask for it before they wait for the layer's inputs; behind
-// the inputs' job it is there (RunJob() waits for it).
-inline constexpr int kUsualK = kUsualRows * kKeyParts, kUsualItems = 2 * kUsualK + kStepSlice;
-struct KdaAhead {
-  float state[kUsualK][kStepSlice];
-  float4 taps[kUsualItems];
-  float tail[kUsualItems][3];
-  float o_norm[kStepSlice], dt_bias[kUsualK], a_log;
+// What a slice of a usual head needs that no other block makes in this step. With q4 the feeders bring it by way of the slots, a job a slice: its trip to memory
+// would be the longest part of the phase.
+inline constexpr int kUsualK = kUsualRows * kKeyParts, kUsualItems = 2 * kUsualK + kStepSlice, kUsualSlices = kUsualK / kStepSlice, kUsualRank = 128;
+inline constexpr int kGateRowBytes = 2 * kUsualRank;
+inline constexpr int kStateRows = kTileRows * kGateRowBytes / (kStepSlice * 4);  // of the state, that a unit has
+enum SliceUnit {
+  kTapsUnit,                              // of q, k and v: SliceTaps
+  kTailUnit,                              // SliceTail
+  kGateUnit,                              // sixteen rows each: of the decay gate for every key channel, then of the output gate
+  kStateUnit = kGateUnit + kUsualRows + kStepSlice / kTileRows,  // the slice's columns of kStateRows rows each
+  kSliceUnits = kStateUnit + kUsualK / kStateRows
 };
-static_assert(sizeof(KdaAhead) == kKdaAheadBytes);
-__device__ __forceinline__ KdaAhead& AheadOf(Step s) { return *reinterpret_cast<KdaAhead*>(block_memory + s.p().kda_ahead_at); }
+static_assert(kSliceUnits == kStepWarps, "a warp gives back a unit");
+// A feeder warp copies a row of these, 32 pieces of sixteen bytes, at a time.
+inline constexpr int kWarpBytes = kWarp * 16;
+struct SliceTaps {
+  float4 taps[kUsualItems];
+};
+struct SliceTail {
+  float tail[kUsualItems][3];
+  alignas(kWarpBytes) float dt_bias[kUsualK];
+  alignas(kWarpBytes) float o_norm[kStepSlice];
+  float a_log[4];  // of four heads
+};
+static_assert(sizeof(SliceTaps) <= kSlotBytes && sizeof(SliceTail) <= kSlotBytes);
+template <WeightFormat F>
+__device__ __forceinline__ bool SliceBySlots(Step s) { return F == WeightFormat::kQ4 && s.queue().memory.slots >= kSliceUnits && s.l().kda.usual; }
 
-// Unit `unit` of the layer. Pieces of sixteen bytes: two of the state a thread, then one of the rest.
-__device__ __forceinline__ void AskSlice(Step s, int unit) {
-  constexpr int kSlices = kUsualK / kStepSlice, kHeadTail = kUsualK * 12 / 16, kTails = 2 * kHeadTail + kStepSlice * 12 / 16;
-  const StepKda& k = s.l().kda;
-  const KdaAhead& x = AheadOf(s);
-  const int i = ThreadId(), h = unit / kSlices, slice = unit % kSlices;
-  if (unit >= k.H * kSlices) return;
-  const float* state = k.state + (h * kUsualK) * kUsualK + slice * kStepSlice;
+// kCopies rows of a unit, `step` bytes apart in device memory; `to` and `from` are the lane's.
+template <int kCopies>
+__device__ __forceinline__ void CopyRows(uint32_t to, const void* from, int step) {
 #pragma unroll
-  for (int j = 0; j < 2; ++j) {
-    const int piece = i + j * kStepThreads, row = piece / (kStepSlice / 4), column = piece % (kStepSlice / 4) * 4;
-    CopyAsync16(SharedAddress(&x.state[row][column]), state + row * kUsualK + column);
+  for (int i = 0; i < kCopies; ++i) CopyAsync16(to + i * kWarpBytes, static_cast<const char*>(from) + i * step);
+}
+__device__ __forceinline__ void FillTaps(const StepKda& k, int head, int column, uint32_t to) {
+  constexpr int kHead = kUsualK * 16 / kWarpBytes;
+  const int lane = ThreadId() % kWarp;
+  CopyRows<kHead>(to, k.conv[0] + (head + lane) * 4, kWarpBytes);
+  CopyRows<kHead>(to + kHead * kWarpBytes, k.conv[1] + (head + lane) * 4, kWarpBytes);
+  CopyRows<1>(to + 2 * kHead * kWarpBytes, k.conv[2] + (head + column + lane) * 4, 0);
+}
+__device__ __forceinline__ void FillTail(const StepKda& k, int head, int column, uint32_t to) {
+  constexpr int kHead = kUsualK * 12 / kWarpBytes;
+  const int lane = ThreadId() % kWarp;
+  const float* tail = k.tail + lane * 4;
+  CopyRows<kHead>(to, tail + head * 3, kWarpBytes);
+  CopyRows<kHead>(to + kHead * kWarpBytes, tail + (k.C + head) * 3, kWarpBytes);
+  if (lane < kStepSlice * 3 / 4) CopyRows<1>(to + 2 * kHead * kWarpBytes, tail + (2 * k.C + head + column) * 3, 0);
+  CopyRows<1>(to + offsetof(SliceTail, dt_bias), k.dt_bias + head + lane * 4, 0);
+  constexpr int kNorm = kStepSlice / 4;
+  const float* last = lane < kNorm ? k.o_norm + column + lane * 4 : k.a_log + head / kUsualK / 4 * 4;
+  if (lane <= kNorm) CopyRows<1>(to + offsetof(SliceTail, o_norm), last, 0);
+}
+// Sixteen rows of a gate's matrix, or kStateRows of the state; `u` counts from kGateUnit.
+__device__ __forceinline__ void FillGateOrState(const StepKda& k, int head, int column, int u, uint32_t to) {
+  constexpr int kGates = kStateUnit - kGateUnit, kRowPieces = kStepSlice / 4, kCopies = kTileRows * kGateRowBytes / kWarpBytes;
+  const int lane = ThreadId() % kWarp;
+  const bool is_gate = u < kGates, decay = u < kUsualRows;
+  const int gate_row = decay ? head + u * kTileRows : head + column + (u - kUsualRows) * kTileRows;
+  const void* gate = static_cast<const char*>(decay ? k.f_b.values : k.g_b.values) + gate_row * kGateRowBytes + lane * 16;
+  const void* state = k.state + (head + (u - kGates) * kStateRows + lane / kRowPieces) * kUsualK + column + lane % kRowPieces * 4;
+  CopyRows<kCopies>(to, is_gate ? gate : state, is_gate ? kWarpBytes : kWarp / kRowPieces * kUsualK * 4);
+}
+
+// The feeders' side of it: the slices of this block.
+template <WeightFormat F>
+__device__ __forceinline__ void FeedSlices(Step s, Feeder& f) {
+  if (!SliceBySlots<F>(s)) return;
+  const StepKda& k = s.l().kda;
+#pragma unroll 1
+  for (int unit = BlockId(); unit < k.H * kUsualSlices; unit += GridSize()) {
+    PassJob(s.queue(), f, [](Job&) {}, [&](const Job& job) {
+      const int head = unit / kUsualSlices * kUsualK, column = unit % kUsualSlices * kStepSlice, lane_at = ThreadId() % kWarp * 16;
+      FillPlain(s.queue(), job.first, kSliceUnits, [&](int u, uint32_t slot) {
+        if (u >= kGateUnit) FillGateOrState(k, head, column, u - kGateUnit, slot + lane_at);
+        else if (u == kTapsUnit) FillTaps(k, head, column, slot + lane_at);
+        else FillTail(k, head, column, slot + lane_at);
+      });
+      return static_cast<int>(kSliceUnits);
+    });
   }
-  static_assert(2 * kStepThreads * 4 == kUsualK * kStepSlice && kUsualItems + kTails + kStepSlice / 4 == kStepThreads);
-  const float* from;
-  const void* to;
-  if (i < kUsualItems) {
-    const int which = i / kUsualK, channel = h * kUsualK + (which == 2 ? slice * kStepSlice : 0) + i % kUsualK;
-    from = k.conv[which] + channel * 4, to = &x.taps[i];
-  } else if (i < kUsualItems + kTails) {
-    const int piece = i - kUsualItems, which = piece / kHeadTail, channel = h * kUsualK + (which == 2 ? slice * kStepSlice : 0);
-    from = k.tail + (which * k.C + channel) * 3 + (piece - which * kHeadTail) * 4, to = &x.tail[0][0] + piece * 4;
-  } else {
-    const int at = (i - kUsualItems - kTails) * 4;
-    from = k.o_norm + slice * kStepSlice + at, to = x.o_norm + at;
-  }
-  CopyAsync16(SharedAddress(to), from);
-  if (i < kUsualK / 4) CopyAsync16(SharedAddress(x.dt_bias + 4 * i), k.dt_bias + h * kUsualK + 4 * i);
-  if (i == kUsualK / 4) CopyAsync4(SharedAddress(&x.a_log), k.a_log + h);
-  CommitCopies();
+}
+
+// The workers' side: unit `u` of job `job_index`, when it is there.
+template <typename T>
+__device__ __forceinline__ const T& SlicePart(const JobQueue& q, int job_index, int u) {
+  return SharedAt<const T>(AwaitUnit(q, q.job[job_index % kQueuedJobs].first + u));
+}
+// All units, behind a barrier of the workers.
+__device__ __forceinline__ void GiveSliceBack(JobQueue& q, int job_index) {
+  Arrive(q.empty[SlotOf(q, q.job[job_index % kQueuedJobs].first + ThreadId() / kWarp)]);
+  LeaveJob(q, job_index);
+  EndJob(q, job_index);
 }
 
 // Convolution and SiLU of one channel of q (which = 0), k or v; the tail itself moves on in the next phase, because the blocks of a
@@ -98,14 +151,14 @@ struct ConvItem {
 #pragma unroll
     for (int j = 0; j < kTaps - 1; ++j) tail[j] = j >= skip ? LoadShared(t + j - skip) : 0.0f;
   }
-  // The same of a usual head, from what was asked for ahead.
-  __device__ __forceinline__ void Take(const KdaAhead& x, int h, int slice, int i) {
+  // The same of a usual head, from the slots.
+  __device__ __forceinline__ void Take(const SliceTaps& taps, const SliceTail& tails, int h, int slice, int i) {
     which = i / kUsualK, d = which == 2 ? slice * kStepSlice + i - 2 * kUsualK : i - which * kUsualK;
     channel = h * kUsualK + d;
-    const float4 all = x.taps[i];
+    const float4 all = taps.taps[i];
     weight[0] = all.x, weight[1] = all.y, weight[2] = all.z, weight[3] = all.w;
 #pragma unroll
-    for (int j = 0; j < kTaps - 1; ++j) tail[j] = x.tail[i][j];
+    for (int j = 0; j < kTaps - 1; ++j) tail[j] = tails.tail[i][j];
   }
   __device__ __forceinline__ float Result(const StepKda& k, float x) const {
     float y = 0;
@@ -131,61 +184,27 @@ struct ConvItem {
   }
 };
 
-// The low-rank gates' second halves of a slice of a usual head: 32 rows at a time, 16 lanes each. Their trip to memory is the longest part of the
-// phase: with q4 the feeders bring them by way of the slots, sixteen rows a unit, else registers hold them from before the phase.
-inline constexpr int kGatePasses = kUsualRows * kKeyParts / (kStepThreads / kLanes);  // over the key channels
-inline constexpr int kGateRowBytes = 2 * 128, kGateUnits = kUsualRows + kStepSlice / kTileRows;
-template <WeightFormat F>
-__device__ __forceinline__ bool GatesBySlots(Step s) { return F == WeightFormat::kQ4 && s.queue().memory.slots > 0 && s.l().kda.usual; }
+// The low-rank gates' second halves of a slice of a usual head: 32 rows at a time, 16 lanes each.
+inline constexpr int kGatePasses = kUsualK / (kStepThreads / kLanes);  // over the key channels
 
 struct GateRows {
   uint4 f[kGatePasses], g;
 
   __device__ __forceinline__ void Load(const StepKda& k, int h, int slice) {
-    using Sizes = KdaSizes<kUsualRows>;
-    const int lane_row = ThreadId() / kLanes, at = ThreadId() % kLanes * 8, first = h * Sizes::K(k) + lane_row;
-    const Bf16* f_b = static_cast<const Bf16*>(k.f_b.values) + first * Sizes::Rank(k) + at;
+    const int lane_row = ThreadId() / kLanes, at = ThreadId() % kLanes * 8, first = h * kUsualK + lane_row;
+    const Bf16* f_b = static_cast<const Bf16*>(k.f_b.values) + first * kUsualRank + at;
 #pragma unroll
-    for (int i = 0; i < kGatePasses; ++i) f[i] = LoadWeights(f_b + i * (kStepThreads / kLanes) * Sizes::Rank(k));
-    g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + (first + slice * kStepSlice) * Sizes::Rank(k) + at);
+    for (int i = 0; i < kGatePasses; ++i) f[i] = LoadWeights(f_b + i * (kStepThreads / kLanes) * kUsualRank);
+    g = LoadWeights(static_cast<const Bf16*>(k.g_b.values) + (first + slice * kStepSlice) * kUsualRank + at);
   }
-  // From the slots, job `job_index`.
-  __device__ __forceinline__ void Take(const JobQueue& q, int job_index) {
-    const unsigned first = q.job[job_index % kQueuedJobs].first + ThreadId() / (kTileRows * kLanes);
-    const int at = ThreadId() / kLanes % kTileRows * kGateRowBytes + ThreadId() % kLanes * 16;
+  // From the slots: two units a pass.
+  __device__ __forceinline__ void Take(const JobQueue& q, int job) {
+    const int unit = kGateUnit + ThreadId() / (kTileRows * kLanes), at = ThreadId() / kLanes % kTileRows * (kGateRowBytes / 16) + ThreadId() % kLanes;
 #pragma unroll
-    for (int i = 0; i < kGatePasses; ++i) f[i] = SharedAt<const uint4>(AwaitUnit(q, first + 2 * i) + at);
-    g = SharedAt<const uint4>(AwaitUnit(q, first + kUsualRows) + at);
-  }
-  // Behind a barrier of the workers.
-  __device__ __forceinline__ static void GiveBack(JobQueue& q, int job_index) {
-    const int warp = ThreadId() / kWarp;
-    if (warp < kGateUnits) Arrive(q.empty[SlotOf(q, q.job[job_index % kQueuedJobs].first + warp)]);
-    LeaveJob(q, job_index);
-    EndJob(q, job_index);
+    for (int i = 0; i < kGatePasses; ++i) f[i] = (&SlicePart<uint4>(q, job, unit + 2 * i))[at];
+    g = (&SlicePart<uint4>(q, job, unit + kUsualRows))[at];
   }
 };
-
-// The feeders' side of it: the gates of this block's slices.
-template <WeightFormat F>
-__device__ __forceinline__ void FeedGates(Step s, Feeder& f) {
-  if (!GatesBySlots<F>(s)) return;
-  const StepKda& k = s.l().kda;
-  constexpr int kSlices = kUsualRows * kKeyParts / kStepSlice;
-#pragma unroll 1
-  for (int unit = BlockId(); unit < k.H * kSlices; unit += GridSize()) {
-    const auto build = [&](Job&) {};
-    const auto fill = [&](const Job& job) {
-      FillPlain<kTileRows * kGateRowBytes / 16>(s.queue(), job.first, kGateUnits, [&](int u) {
-        const int head = unit / kSlices * (kUsualRows * kKeyParts), row = u < kUsualRows ? head : head + unit % kSlices * kStepSlice;
-        const char* values = static_cast<const char*>(u < kUsualRows ? k.f_b.values : k.g_b.values);
-        return values + (row + u % kUsualRows * kTileRows) * kGateRowBytes;
-      });
-      return kGateUnits;
-    };
-    PassJob(s.queue(), f, build, fill);
-  }
-}
 
 // The gates' arguments without their bias: of every key channel of the head into x.g, of the slice's value channels into x.gate; 32 rows at a time, 16 lanes
 // each.
@@ -276,7 +295,7 @@ __device__ inline void RecordToken(Step s, int h, int slice, const StepKdaShared
 // What a slice needs that no other block makes in this step, in registers.
 template <WeightFormat F, int kRows>
 struct KdaLoads {
-  static constexpr bool kUsual = KdaSizes<kRows>::kUsual, kAhead = kUsual && F == WeightFormat::kQ4;
+  static constexpr bool kUsual = KdaSizes<kRows>::kUsual, kBySlots = kUsual && F == WeightFormat::kQ4;
   KdaTile<kStepSlice, kRows> tile;
   GateRows rows;
   ConvItem<kRows> item;
@@ -292,11 +311,19 @@ struct KdaLoads {
     a_log = __ldg(k.a_log + h);
     bias = __ldg(k.dt_bias + h * K + min(ThreadId(), K - 1));
   }
-  // From what AskSlice() brought; the state comes when it is needed.
-  __device__ __forceinline__ void Take(const StepKda& k, const KdaAhead& x, int h, int slice) {
+  // From the slots, job `job`: all but the state, then the state.
+  __device__ __forceinline__ void Take(const JobQueue& q, int job, int h, int slice) {
+    const SliceTail& tail = SlicePart<SliceTail>(q, job, kTailUnit);
+    item.Take(SlicePart<SliceTaps>(q, job, kTapsUnit), tail, h, slice, min(ThreadId(), kUsualItems - 1));
+    o_norm = tail.o_norm[ThreadId() % kStepSlice], a_log = tail.a_log[h % 4], bias = tail.dt_bias[min(ThreadId(), kUsualK - 1)];
+    rows.Take(q, job);
+  }
+  __device__ __forceinline__ void TakeState(const JobQueue& q, int job, int slice) {
     tile.Place(kUsualK, slice);
-    item.Take(x, h, slice, min(ThreadId(), kUsualItems - 1));
-    o_norm = x.o_norm[ThreadId() % kStepSlice], a_log = x.a_log, bias = x.dt_bias[min(ThreadId(), kUsualK - 1)];
+    static_assert(kStateRows % kUsualRows == 0, "a thread's rows are in one unit");
+    const float* from = &SlicePart<float>(q, job, kStateUnit + tile.first_row / kStateRows) + tile.first_row % kStateRows * kStepSlice + ThreadId() % kStepSlice;
+#pragma unroll
+    for (int j = 0; j < kUsualRows; ++j) tile.s[j] = from[j * kStepSlice];
   }
 };
 
@@ -313,10 +340,9 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, k
   const float* projected = s.p().scratch.projected;
   const int* at = s.l().inputs.at;
   const int n_items = 2 * K + kStepSlice;
-  // What comes by slots is taken while the inputs are on their way.
-  constexpr bool kBySlots = KdaLoads<F, kRows>::kAhead;
+  constexpr bool kBySlots = KdaLoads<F, kRows>::kBySlots;
   int job = 0;
-  if constexpr (kBySlots) loads.rows.Take(s.queue(), job = AwaitJob(s.queue()));
+  if constexpr (kBySlots) loads.Take(s.queue(), job = AwaitJob(s.queue()), h, slice);
   const unsigned mark = s.kda_mark();
   const float* input_at = projected + at[loads.item.which] + loads.item.channel;
   float input, beta = 0;
@@ -350,14 +376,14 @@ __device__ __forceinline__ void KdaSlice(Step s, int h, int slice, KdaLoads<F, k
     }
   }
   if (ThreadId() == 0) x.token.beta = Sigmoid(beta);
+  if constexpr (kBySlots) loads.TakeState(s.queue(), job, slice);
   SyncWorkers();
-  if constexpr (kBySlots) GateRows::GiveBack(s.queue(), job);
+  if constexpr (kBySlots) GiveSliceBack(s.queue(), job);
   if constexpr (Sizes::kUsual) GateHead(loads.rows, f, g, x);
   else GateHeadPlain(k, h, slice, f, g, x);
   if (ThreadId() / kWarp == kStepWarps - 1) DotHead(K, x);
   SyncWorkers();
   ActivateGates<kRows>(k, -expf(loads.a_log), loads.bias, x);
-  if constexpr (kBySlots) loads.tile.Take(AheadOf(s).state);
   SyncWorkers();
   const float out = KdaToken(loads.tile, x.token, k.scale);
   if (ThreadId() < kStepSlice) {
@@ -375,15 +401,6 @@ __device__ __forceinline__ void LeaveSlice(Step s, int h, int slice, const KdaLo
   const int K = KdaSizes<kRows>::K(k);
   loads.tile.Store(k.state + static_cast<int64_t>(h) * K * K, K);
   if (k.ring_k != nullptr) RecordToken(s, h, slice, *reinterpret_cast<const StepKdaShared*>(s.memory()));
-}
-
-template <WeightFormat F, int kRows>
-__device__ __forceinline__ void LoadSlice(Step s, int unit, KdaLoads<F, kRows>& loads) {
-  const StepKda& k = s.l().kda;
-  const int slices = KdaSizes<kRows>::K(k) / kStepSlice;
-  unit = min(unit, k.H * slices - 1);
-  if constexpr (KdaLoads<F, kRows>::kAhead) loads.Take(k, AheadOf(s), unit / slices, unit % slices);
-  else loads.Load(k, unit / slices, unit % slices);
 }
 
 // The convolutions' tails move on by this token's inputs. Neighbouring channels go to neighbouring threads: a tail is 12 bytes. By thread `thread` of
@@ -410,7 +427,6 @@ inline __device__ __noinline__ void AdvanceTails(Step s, int thread, int threads
 
 // The i-th eight of the heads' output, normed with the root of its head, from its slices' sums of squares.
 __device__ __forceinline__ Eight NormedEight(const StepKda& k, const StepScratch& scratch, int i, unsigned mark) {
-  constexpr int kUsualSlices = kUsualK / kStepSlice;
   static_assert(kUsualSlices == 4);
   Eight value;
   float4 some;

@@ -12,10 +12,10 @@ __global__ void __launch_bounds__(kBlockThreads, 1) StepKernel(const __grid_cons
   if (IsFeeder()) return FeedStep<F>();
 #pragma unroll 1
   do {
-    InputPhase<F, Barrier>(CurrentStep());
+    InputPhase<F, Barrier>(NextStep());
     Mix<F, Barrier>();
     FeedForward<F, Barrier>();
-  } while (CurrentStep().index < params.n_layers);
+  } while (NextStep().index < params.n_layers);
   HeadPhase<F, Barrier>(Step{params.n_layers - 1});
 }
 

@@ -122,7 +122,7 @@ StepKda MakeKda(const KdaWeights& w, const DecoderLayerState& state) {
   k.rank = static_cast<int>(w.gate_rank), k.C = k.H * k.K;
   k.scale = w.scale, k.norm_eps = w.norm_eps;
   k.f_b = w.f_b, k.g_b = w.g_b;
-  k.usual = k.K == 128 && k.W == 4 && k.rank == 128 && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
+  k.usual = k.H % 4 == 0 && k.K == 128 && k.W == 4 && k.rank == 128 && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
   k.conv[0] = w.conv_q.f32(), k.conv[1] = w.conv_k.f32(), k.conv[2] = w.conv_v.f32();
   k.a_log = w.a_log.f32(), k.dt_bias = w.dt_bias.f32(), k.o_norm = w.o_norm.f32();
   k.state = state.kda_state.f32(), k.tail = state.conv_tail.f32();
@@ -202,7 +202,7 @@ int PassRows(int max_units, int matrices, int64_t cols, int ragged) {
 
 // What a layer must know of its step.
 struct LayerPlace {
-  int blocks, max_units, kda_units; // of the grid; of a job, and how many fewer the inputs of KDA may have
+  int blocks, max_units;            // of the grid; of a job
   int mla_inputs;                   // where they begin among the projected ones
   unsigned kda_before, moe_before;  // layers of the kind
 };
@@ -232,7 +232,7 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
              OffsetsOf(m.experts), GoWithNorm({&m.router}, place.blocks),
              m.router.rows <= kMostQuickExperts && m.topk_groups == m.n_groups && m.activation == RouterActivation::kSigmoid, place.moe_before};
   }
-  l.window.inputs = PassRows(w.is_kda ? max_units - place.kda_units : max_units, 1, hidden, kMaxInputs);
+  l.window.inputs = PassRows(max_units, 1, hidden, kMaxInputs);
   l.window.output = PassRows(max_units, 1, l.o.cols, 1);
   l.window.glu = PassRows(max_units, 2, hidden, 1);
   l.window.experts = std::max(1, std::min(max_units / PartsOf(static_cast<int>(hidden)), kMostTiles) / kTaskTiles);
@@ -252,7 +252,7 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
   // Behind attention, which has all of the slots' memory, the output projection and the next matrices come from there as well.
   if (w.is_kda) {
     for (const MatrixView* m : {&l.kda.f_b, &l.kda.g_b}) ask(l.ahead, &n, *m);
-    if (place.kda_units == 0) AddAhead(l.ahead[n++], l.kda.state, sizeof(float) * l.kda.C * l.kda.K, warps);
+    AddAhead(l.ahead[n++], l.kda.state, sizeof(float) * l.kda.C * l.kda.K, warps);
   } else {
     for (const MatrixView* m : {&l.mla.kv_b, &l.o, &l.glu.gate, &l.glu.up}) ask(l.ahead, &n, *m);
   }
@@ -260,8 +260,8 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
   return l;
 }
 
-std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units, int kda_units) {
-  LayerPlace place = {blocks, max_units, kda_units, static_cast<int>(Projected(spec, true)), 0, 0};
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units) {
+  LayerPlace place = {blocks, max_units, static_cast<int>(Projected(spec, true)), 0, 0};
   std::vector<StepLayer> layers;
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], place));

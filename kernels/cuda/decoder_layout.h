@@ -14,7 +14,6 @@ namespace rill::cuda {
 
 inline constexpr int kStepThreads = 512;     // workers of a block, one block a multiprocessor
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
-inline constexpr int kKdaAheadBytes = 25104;  // of a usual head's slice (decoder_kda.cuh): state, taps, tails, norm, gates' biases
 inline constexpr int kStepWarps = kStepThreads / 32;
 inline constexpr int kMaxInputs = 6;
 inline constexpr int kMostPlainRows = 3;     // of a block, that go with the norm
@@ -26,7 +25,7 @@ inline constexpr int kMostQuickExperts = kStepThreads / 2;  // that the quick ch
 struct StepKda {
   int H, K, W, rank, C;
   float scale, norm_eps;
-  bool usual;               // 128 channels, four taps, bf16 gates of rank 128
+  bool usual;               // heads in fours, 128 channels, four taps, bf16 gates of rank 128
   MatrixView f_b, g_b;
   const float* conv[3];     // [C, W] of q, k, v
   const float *a_log, *dt_bias, *o_norm;
@@ -134,7 +133,6 @@ struct StepParams {
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many units, and where in shared memory they begin
   int max_units, sums_at;    // units a job may have, and where its sums lie
-  int kda_ahead_at;          // what a slice of KDA needs, in the sums' last bytes: asked for before the inputs' job, which leaves them free
   int head_window;           // rows a pass takes
   uint64_t per_block;        // 2^40 / blocks of the grid, rounded up: n / blocks is n * per_block >> 40
   int32_t token;
@@ -154,8 +152,8 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// For a grid of `blocks`; a job may have `max_units`, a KDA layer's inputs `kda_units` fewer.
-std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units, int kda_units);
+// For a grid of `blocks`; a job may have `max_units`.
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units);
 // Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
 int PassRows(int max_units, int matrices, int64_t cols, int ragged);
 

@@ -29,7 +29,7 @@ struct StepShared {
   uint64_t has_chosen;            // signal: the layer's experts are known
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
   unsigned barrier_target;        // GridBarrier::kThread's: arrivals that the next wait waits for
-  int index[kStepWarps];          // of the layer a worker warp has come to: each has its own, so that no barrier need lie before it goes on
+  int index;                      // of the layer, from the middle of its input phase on
   alignas(16) float scratch[kMaxWarps];
   int candidates;                 // for the choice of experts
   int ids[kMaxTopK];
@@ -66,15 +66,13 @@ struct Step {
   __device__ int all_warps() const { return GridSize() * kStepWarps; }
 };
 
-// The step the warp has come to. Read anew for each phase, and behind each job: kept in a register, it or an address made of it would be saved in local
-// memory around the call, and local memory is more than the first-level cache holds.
-__device__ __forceinline__ Step CurrentStep() { return {*static_cast<volatile int*>(&Step{0}.shared().index[ThreadId() / kWarp])}; }
-// The warp goes on to the next layer: in the last phase of a layer, behind its last job.
-__device__ __forceinline__ void NextStep() {
-  const int index = CurrentStep().index;
-  __syncwarp();
-  if (ThreadId() % kWarp == 0) Step{0}.shared().index[ThreadId() / kWarp] = index + 1;
-  __syncwarp();
+// The step the block has come to. Read anew for each phase, and behind each job: kept in a register it would be saved in local memory around the call, and so
+// would the addresses made of it.
+__device__ __forceinline__ Step CurrentStep() { return {*static_cast<volatile int*>(&Step{0}.shared().index)}; }
+// The next one is entered in its input phase: with a barrier of the workers in front, behind which nobody asks for the one before, and one behind.
+__device__ __forceinline__ Step NextStep() { return {CurrentStep().index + 1}; }
+__device__ __forceinline__ void EnterStep(Step s) {
+  if (ThreadId() == 0) s.shared().index = s.index;
 }
 
 // This block's share of n things: [begin, end).

@@ -72,8 +72,7 @@ __device__ inline void BeginStep(const StepParams& from) {
     }
     LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
     ClearZeros(shared.zeros);
-    if (ThreadId() < kStepWarps) shared.index[ThreadId()] = 0;
-    if (ThreadId() == 0) shared.barrier_target = from.barrier_base;
+    if (ThreadId() == 0) shared.index = -1, shared.barrier_target = from.barrier_base;
   }
   __syncthreads();  // one for all: synccheck takes two in two branches for threads that never meet
 }
@@ -140,8 +139,7 @@ __device__ __noinline__ void InputPhase(Step s) {
   AwaitJob(s.queue());  // with it come the layer and its plain rows
   if (s.index == 0) Embed(s);
   StageNormed<F, Barrier>(s, s.l().input_norm, SharedAddress(s.plain(kPlainInputs)), s.index == 0, s.l().x_mark ^ 1, s.kda_mark());
-  s = CurrentStep();
-  if (s.l().is_kda && GatesBySlots<F>(s)) AskSlice(s, BlockId());
+  EnterStep(s);
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F, InputRows<F>>(s);
   if (!CurrentStep().l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
@@ -149,19 +147,12 @@ __device__ __noinline__ void InputPhase(Step s) {
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
 
-// A slice that is not this block's first one: there is no job to hide it behind.
-inline __device__ __noinline__ void BringSlice(Step s, int unit) {
-  AskSlice(s, unit);
-  asm volatile("cp.async.wait_all;" ::: "memory");
-  SyncWorkers();
-}
-
 // Slice `unit` of `units`, if there is one; with a block's last one it arrives.
 template <WeightFormat F, int kRows, typename Barrier>
 __device__ __forceinline__ void RunSlice(Step s, int unit, int units) {
   const int slices = KdaSizes<kRows>::K(s.l().kda) / kStepSlice;
   KdaLoads<F, kRows> loads;
-  LoadSlice(s, unit, loads);
+  if constexpr (!loads.kBySlots) loads.Load(s.l().kda, min(unit, units - 1) / slices, min(unit, units - 1) % slices);
   if (unit < units) KdaSlice(s, unit / slices, unit % slices, loads);
   if (unit + GridSize() >= units) Barrier::ArriveMarked(s);
   if (unit < units) LeaveSlice(s, unit / slices, unit % slices, loads);
@@ -175,7 +166,6 @@ __device__ __noinline__ void RunMoreSlices(Step s) {
 #pragma unroll 1
   for (int unit = BlockId() + GridSize(); unit < CountSlices<kRows>(s); unit += GridSize()) {
     SyncWorkers();
-    if constexpr (KdaLoads<F, kRows>::kAhead) BringSlice(s, unit);
     RunSlice<F, kRows, Barrier>(s, unit, CountSlices<kRows>(s));
   }
 }
@@ -261,8 +251,8 @@ __device__ __forceinline__ void Mix() {
     OutputPhase<F, false, Barrier>(CurrentStep());
     return;
   }
-  // With q4 the usual phase finds its gates in slots, and there may be none.
-  if (F == WeightFormat::kQ4 ? GatesBySlots<F>(CurrentStep()) : CurrentStep().l().kda.usual) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
+  // With q4 the usual phase finds what it needs in slots, and there may be none.
+  if (F == WeightFormat::kQ4 ? SliceBySlots<F>(CurrentStep()) : CurrentStep().l().kda.usual) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
   else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
   OutputPhase<F, true, Barrier>(CurrentStep());
 }
@@ -346,10 +336,8 @@ __device__ __noinline__ void DownPhase(Step s) {
   RunPasses<F, DownRows<F>>(s, before);
   if (SharedApart(CurrentStep())) {
     RunShared<F>(CurrentStep());
-    NextStep();
     return Barrier::Arrive(s);  // what they add to has been marked before
   }
-  NextStep();
   Barrier::ArriveMarked(s);
 }
 
@@ -361,7 +349,6 @@ __device__ __noinline__ void DenseDownPhase(Step s) {
   StageShares<F>(s.memory_at(), s.p().scratch.activated, static_cast<int>(s.l().glu.width), 1);
   SyncWorkers();
   RunPasses<F, Rows>(s, before);
-  NextStep();
   Barrier::ArriveMarked(s);
 }
 
@@ -394,7 +381,7 @@ __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) 
   PrefetchAhead(s.l().plain, f);
   Feed<F, InputRows<F>>(s, f);
   PrefetchAhead(s.l().ahead, f);
-  if (s.l().is_kda) FeedGates<F>(s, f);
+  if (s.l().is_kda) FeedSlices<F>(s, f);
   else Await(s.shared().has_mixed, n_mixed++);
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
@@ -473,16 +460,13 @@ inline int LeastUnits(const DecoderSpec& spec) {
 // [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
-  const size_t first = kPhaseAt, staged = StageBytes<F>(spec);
-  const auto least = [&](int slots) {
-    return first + staged + size_t(LeastUnits(spec)) * kUnitBytes + (slots > 0 ? kKdaAheadBytes : 0) + static_cast<size_t>(slots) * kSlotBytes;
-  };
+  const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
   p->slots = F == WeightFormat::kQ4 ? kMostSlots : 0;  // without any, weights are read where they are needed
-  while (p->slots > 0 && least(p->slots) > limit) p->slots = FewerSlots(p->slots);
-  if (least(p->slots) > limit) {
-    return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", least(p->slots), " bytes of shared memory, the device has ", limit));
-  }
+  while (p->slots > 0 && first + staged + least + p->slots * kSlotBytes > limit) p->slots = FewerSlots(p->slots);
   const size_t slots = static_cast<size_t>(p->slots) * kSlotBytes;
+  if (first + staged + least + slots > limit) {
+    return absl::InvalidArgumentError(absl::StrCat("fused decode step: needs ", first + staged + least + slots, " bytes of shared memory, the device has ", limit));
+  }
   p->max_units = static_cast<int>(std::min<size_t>((limit - first - staged - slots) / kUnitBytes, kMostUnits));
   p->sums_at = static_cast<int>(first + staged);
   p->slots_at = static_cast<int>(AlignUp(p->sums_at + p->max_units * kUnitBytes, 128));
@@ -490,7 +474,6 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
     p->max_units -= 2;
     p->slots_at -= 128;
   }
-  p->kda_ahead_at = p->slots > 0 ? p->sums_at + p->max_units * static_cast<int>(kUnitBytes) - kKdaAheadBytes : 0;
   *bytes = p->slots_at + slots;
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
   p->expand_room = ExpandRoom(limit - first);

@@ -85,18 +85,15 @@ __device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool de
   }
 }
 
-// Brings `units` pieces of 16 `lines` bytes in a row into slots, a unit a warp in turn; at(u) is where unit u begins.
-template <int lines, typename At>
-__device__ __forceinline__ void FillPlain(const JobQueue& q, unsigned first, int units, At at) {
-  static_assert(lines % kWarp == 0 && lines * 16 <= kSlotBytes);
+// Brings `units` units into slots, a unit a warp in turn: fill(u, to) starts the copies of unit u to the slot at `to`.
+template <typename Fill>
+__device__ __forceinline__ void FillPlain(const JobQueue& q, unsigned first, int units, Fill fill) {
   const unsigned slots = q.memory.slots;
 #pragma unroll 1
   for (int u = ThreadId() / kWarp - kWorkerWarps; u < units; u += kFeederWarps) {
     const unsigned n = first + u, slot = n & (slots - 1);
     Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);
-    const char* from = at(u);
-#pragma unroll
-    for (int i = ThreadId() % kWarp; i < lines; i += kWarp) CopyAsync16(q.memory.slots_at + slot * kSlotBytes + i * 16, from + i * 16);
+    fill(u, q.memory.slots_at + slot * kSlotBytes);
     ArriveWithCopies(q.full[slot]);
     CommitCopies();
     asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
@@ -149,8 +146,7 @@ __device__ __forceinline__ uint32_t AwaitUnit(const JobQueue& q, unsigned unit) 
   return q.memory.slots_at + SlotOf(q, unit) * kSlotBytes;
 }
 
-// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums, and what the workers asked for before the
-// job (cp.async) is there.
+// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.
 template <WeightFormat F>
 __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   JobQueue& q = SharedAt<JobQueue>(queue_at);
@@ -187,7 +183,6 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
     }
   }
   LeaveJob(q, job_index);
-  asm volatile("cp.async.wait_all;" ::: "memory");
   SyncWorkers();
 }
 

@@ -29,11 +29,6 @@ struct KdaTile {
 #pragma unroll
     for (int j = 0; j < kRows; ++j) s[j] = kRows != kMaxRows || j < rows ? __ldcg(from + j * V) : 0.0f;
   }
-  // From the slice's rows in shared memory.
-  __device__ __forceinline__ void Take(const float (&from)[kRows * kKeyParts][kSlice]) {
-#pragma unroll
-    for (int j = 0; j < kRows; ++j) s[j] = from[first_row + j][ThreadId() % kSlice];
-  }
   __device__ __forceinline__ void Store(float* state, int V) const {
     float* to = state + first_row * V + column;
 #pragma unroll

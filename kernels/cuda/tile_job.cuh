@@ -94,9 +94,6 @@ __device__ __forceinline__ void BuildJob(Job& job, int n_tiles, int cols, TileAt
 __device__ __forceinline__ void CopyAsync16(uint32_t to, const void* from) {
   asm volatile("cp.async.cg.shared.global.L2::128B [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
 }
-__device__ __forceinline__ void CopyAsync4(uint32_t to, const void* from) {
-  asm volatile("cp.async.ca.shared.global [%0], [%1], 4;" ::"r"(to), "l"(from) : "memory");
-}
 // Weights are read once a token: they leave the second-level cache first, which keeps activations and the kernel's own code there.
 __device__ __forceinline__ uint64_t OncePolicy() {
   uint64_t once;

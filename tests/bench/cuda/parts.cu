@@ -61,7 +61,7 @@ template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kBarrier) GridBarrier::Wait(s), GridBarrier::Arrive(s);
   if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s), GridBarrier::Arrive(s);
-  if (part == Part::kKda) cuda::BringSlice(s, cuda::BlockId()), cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
+  if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
   if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
   if (part == Part::kMoe) {
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
@@ -75,7 +75,7 @@ __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
   if (part == Part::kInputs) cuda::Feed<kFormat, cuda::InputRows<kFormat>>(s, f);
   if (part == Part::kKda) {
     cuda::PrefetchAhead(s.l().ahead, f);
-    cuda::FeedGates<kFormat>(s, f);
+    cuda::FeedSlices<kFormat>(s, f);
   }
   if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
   if (part == Part::kMoe) {
@@ -105,7 +105,7 @@ __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __gri
     __syncthreads();
     if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
     __syncthreads();
-    if (threadIdx.x < cuda::kStepWarps) s.shared().index[threadIdx.x] = i;
+    cuda::EnterStep(s);
     if (threadIdx.x == 0) SetMarks<part>(params, i, &s.shared().layer[i % cuda::kLayersKept]);
     if (f.warp == 0) cuda::FindPlainRows(s);
     __syncthreads();
