@@ -270,14 +270,34 @@ __device__ __forceinline__ void StageHidden(const Eight& value, int i, int padde
 
 // The first layer's input is a row of the embedding. Every block brings the whole row to the start of the phase's memory, and its own rows to the
 // residual stream; all of it there by all blocks would take longer than a layer's inputs. Ends behind a barrier of the workers.
-inline __device__ __noinline__ void Embed(Step s) {
+template <WeightFormat F>
+__device__ __forceinline__ void EmbedAs(Step s) {
+  constexpr int kAtOnce = 5;  // of 2,304 values all, in one trip
   const Share share = ShareOf(s.p(), s.p().hidden);
   const int padded = (s.p().hidden + kGroup - 1) / kGroup * kGroup;
 #pragma unroll 1
-  for (int i = ThreadId(); i < padded; i += kStepThreads) {
-    const float x = i < s.p().hidden ? Unmarked(WeightAt(s.p().embedding, s.p().token, i)) : 0.0f;
-    reinterpret_cast<float*>(s.memory())[i] = x;
-    if (i >= share.begin && i < share.end) s.p().scratch.x[i] = Marked(x, s.l().x_mark ^ 1);
+  for (int first = ThreadId(); first < padded; first += kAtOnce * kStepThreads) {
+    float x[kAtOnce];
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = min(first + j * kStepThreads, s.p().hidden - 1);
+      x[j] = WeightAtOf<F>(s.p().embedding, s.p().token, i);
+    }
+#pragma unroll
+    for (int j = 0; j < kAtOnce; ++j) {
+      const int i = first + j * kStepThreads;
+      if (i >= padded) break;
+      reinterpret_cast<float*>(s.memory())[i] = i < s.p().hidden ? Unmarked(x[j]) : 0.0f;
+      if (i >= share.begin && i < share.end) s.p().scratch.x[i] = Marked(x[j], s.l().x_mark ^ 1);
+    }
+  }
+}
+inline __device__ __noinline__ void Embed(Step s) {
+  switch (s.p().embedding.format) {
+    case WeightFormat::kF32: EmbedAs<WeightFormat::kF32>(s); break;
+    case WeightFormat::kBf16: EmbedAs<WeightFormat::kBf16>(s); break;
+    case WeightFormat::kQ8: EmbedAs<WeightFormat::kQ8>(s); break;
+    case WeightFormat::kQ4: EmbedAs<WeightFormat::kQ4>(s); break;
   }
   SyncWorkers();
 }

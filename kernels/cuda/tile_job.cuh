@@ -187,15 +187,22 @@ __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slo
   CopyOnce8(scales_to + 256, scales + 8 * groups, has_high && quarter < n ? 8 : 0, once);
 }
 
-__device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
+// What the workers must know of a unit in a slot: the feeder that fills it leaves it, because it knows already.
+struct alignas(16) UnitNote {
+  uint32_t x;        // shared-memory address of the first group of the staged row that the unit meets
+  int16_t last, n_blocks;
+  uint32_t sums_at;  // where its sixteen sums go
+};
+
+__device__ __forceinline__ void TakeSlot(const UnitNote& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
   const int lane = ThreadId() % kWarp, quarter = lane % 4, n = u.n_blocks;
-  const uint32_t x = u.tile->x + (u.first_block * kBlockGroups + quarter) * kStagedGroupBytes;
+  const uint32_t x = u.x + quarter * kStagedGroupBytes;
   // Of B's columns this lane has one of its own group or zeros.
   const uint32_t digits = lane / 8 == quarter ? x + lane / 4 % 2 * 32 : zeros;
   const uint32_t scales = slot + kSlotValues + lane / 4 * 32 + quarter * 2, values = slot + lane * 16;
   constexpr uint32_t kLow = 0x0f0f0f0fu, kHigh = 0xf0f0f0f0u;
-  // No branch in here: a part that is shorter takes its missing blocks along with scale zero, so that the loads of all blocks can be on their
-  // way at once.
+  // No branch in here: a part that is shorter takes its missing blocks along with scale zero (their weights are zeros), so that the loads of all blocks can
+  // be on their way at once.
 #pragma unroll
   for (int b = 0; b < kPartBlocks; ++b) {
     const uint4 v = SharedAt<const uint4>(values + b * 1024), w = SharedAt<const uint4>(values + b * 1024 + 512);
@@ -206,13 +213,13 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
     MmaBytesFirst(d, v.x & kHigh, w.x & kHigh, v.y & kHigh, w.y & kHigh, second.x, second.y);
     MmaBytes(c, v.z & kLow, w.z & kLow, v.w & kLow, w.w & kLow, first.z, first.w);
     MmaBytes(d, v.z & kHigh, w.z & kHigh, v.w & kHigh, w.w & kHigh, second.z, second.w);
-    const float scale = __uint_as_float(tail.x);
+    const float scale = b < n ? __uint_as_float(tail.x) : 0.0f;
     const int offset = -128 * static_cast<int>(tail.y);
     const int low = (c[0] * 16 + d[0]) * 256 + (c[1] * 16 + d[1]) + offset, high = (c[2] * 16 + d[2]) * 256 + (c[3] * 16 + d[3]) + offset;
     const float low_scale = HalfToFloat(SharedAt<const uint16_t>(scales + b * 8)) * scale;
     const float high_scale = HalfToFloat(SharedAt<const uint16_t>(scales + b * 8 + 256)) * scale;
-    sums[0] = fmaf(b < n ? low_scale : 0.0f, static_cast<float>(low), sums[0]);
-    sums[1] = fmaf(b < n ? high_scale : 0.0f, static_cast<float>(high), sums[1]);
+    sums[0] = fmaf(low_scale, static_cast<float>(low), sums[0]);
+    sums[1] = fmaf(high_scale, static_cast<float>(high), sums[1]);
   }
   sums[0] *= 0.0625f, sums[1] *= 0.0625f;  // the integers counted sixteenfold
 }
@@ -220,12 +227,12 @@ __device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t 
 // The same for a tile of one or two rows, which half of all blocks have at the end of their share: a lane a group of one row, in a third of the
 // time. The sums are in lanes 0 and 16, with the same bits.
 inline constexpr int kFewRows = 2;
-__device__ __forceinline__ float TakeFew(const Unit& u, uint32_t slot) {
+__device__ __forceinline__ float TakeFew(const UnitNote& u, uint32_t slot) {
   const int lane = ThreadId() % kWarp, row = lane / 16, block = lane / 4 % 4, quarter = lane % 4;
   const uint32_t at = block * 1024 + (row * kBlockGroups + quarter) * 16;
-  const Staged staged = {nullptr, &SharedAt<char>(u.tile->x)};
+  const Staged staged = {nullptr, &SharedAt<char>(u.x)};
   const bool inside = block < u.n_blocks;
-  const GroupInts x = ReadGroup(staged, (u.first_block + (inside ? block : 0)) * kBlockGroups + quarter);
+  const GroupInts x = ReadGroup(staged, (inside ? block : 0) * kBlockGroups + quarter);
   const uint4 w = SharedAt<const uint4>(slot + at);
   int hi = 0, lo = -8 * x.sum;
   Q4Word(w.x, x.hi0.x, x.hi1.x, x.lo0.x, x.lo1.x, hi, lo);
