@@ -28,7 +28,6 @@ struct JobQueue {
   JobMemory memory;
   int taken[kWorkerWarps];  // jobs that a worker warp has multiplied: each reads its own, so that no barrier need lie between two jobs
   Job job[kQueuedJobs];
-  UnitNote note[kMostSlots];
   uint64_t built[kQueuedJobs], over[kQueuedJobs], full[kMostSlots], empty[kMostSlots];
 };
 
@@ -38,7 +37,7 @@ __device__ __forceinline__ bool IsFeeder() { return ThreadId() >= kWorkers; }
 __device__ __forceinline__ void BeginQueue(JobQueue& q, const JobMemory& memory) {
   const int i = ThreadId() - kWorkers;
   if (i < static_cast<int>(kMostSlots)) {
-    SetSignal(q.full[i], kWarp + 1);  // the copies of each lane, and the first lane
+    SetSignal(q.full[i], kWarp);
     SetSignal(q.empty[i], kWarp);
   } else if (i < static_cast<int>(kMostSlots) + kQueuedJobs) {
     SetSignal(q.built[i - kMostSlots], kFeederWarps * kWarp);
@@ -64,37 +63,25 @@ struct Feeder {
   int warp = ThreadId() / kWarp - kWorkerWarps;
 };
 
-// By a feeder warp: what it has asked for and written since the slot was empty makes it full. A few of its units may still be on their way behind it.
-template <int kOnTheirWay>
-__device__ __forceinline__ void PassSlot(const JobQueue& q, unsigned slot) {
-  ArriveWithCopies(q.full[slot]);
-  if (ThreadId() % kWarp == 0) Arrive(q.full[slot]);
-  CommitCopies();
-  asm volatile("cp.async.wait_group %0;" ::"n"(kOnTheirWay) : "memory");
-}
-
 // Brings a job's weights, a unit a warp in turn.
 template <WeightFormat F>
 __device__ __noinline__ void FillSlots(uint32_t queue_at, int job_index, bool deep) {
-  JobQueue& q = SharedAt<JobQueue>(queue_at);
+  const JobQueue& q = SharedAt<const JobQueue>(queue_at);
   const Job& job = q.job[job_index % kQueuedJobs];
   const int n_units = job.n_units, groups = job.groups;
   const unsigned first = job.first, slots = q.memory.slots;
-  const uint32_t slots_at = q.memory.slots_at, sums_at = q.memory.sums_at;
+  const uint32_t slots_at = q.memory.slots_at;
   const Units units(job);
   if (!UsesSlots<F>(job, q.memory)) return;
 #pragma unroll 1
   for (int u = ThreadId() / kWarp - kWorkerWarps; u < n_units; u += kFeederWarps) {
     const unsigned n = first + u, slot = n & (slots - 1);
     Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);  // the use before; there is none before the first
-    const Unit unit = units.At(u);
-    if (ThreadId() % kWarp == 0) {
-      q.note[slot] = {unit.tile->x + unit.first_block * kBlockBytes, static_cast<int16_t>(unit.tile->last), static_cast<int16_t>(unit.n_blocks),
-                      sums_at + u * kUnitBytes};
-    }
-    FillSlot(unit, groups, slots_at + slot * kSlotBytes);
-    if (deep) PassSlot<kFeedDeep>(q, slot);
-    else PassSlot<kFeedAhead>(q, slot);
+    FillSlot(units.At(u), groups, slots_at + slot * kSlotBytes);
+    ArriveWithCopies(q.full[slot]);
+    CommitCopies();
+    if (deep) asm volatile("cp.async.wait_group %0;" ::"n"(kFeedDeep) : "memory");
+    else asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
   }
 }
 
@@ -107,7 +94,9 @@ __device__ __forceinline__ void FillPlain(const JobQueue& q, unsigned first, int
     const unsigned n = first + u, slot = n & (slots - 1);
     Await(q.empty[slot], (n & slots) == 0 ? 1 : 0);
     fill(u, q.memory.slots_at + slot * kSlotBytes);
-    PassSlot<kFeedAhead>(q, slot);
+    ArriveWithCopies(q.full[slot]);
+    CommitCopies();
+    asm volatile("cp.async.wait_group %0;" ::"n"(kFeedAhead) : "memory");
   }
 }
 
@@ -157,47 +146,43 @@ __device__ __forceinline__ uint32_t AwaitUnit(const JobQueue& q, unsigned unit) 
   return q.memory.slots_at + SlotOf(q, unit) * kSlotBytes;
 }
 
-// The sums of a unit's sixteen rows, from the four lanes of each: rows lane / 4 and lane / 4 + 8.
-__device__ __forceinline__ void LeaveSums(uint32_t to, float low, float high) {
-  low = LaneSum<4>(low), high = LaneSum<4>(high);
-  const int lane = ThreadId() % kWarp;
-  if (lane % 4 != 0) return;
-  float* sums = &SharedAt<float>(to + lane);
-  sums[0] = low, sums[8] = high;
-}
-
 // All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.
-//
-// There and back through the warps: a job's last units are the short ones, and who has one unit more than others has a short one.
 template <WeightFormat F>
 __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   JobQueue& q = SharedAt<JobQueue>(queue_at);
   const Job& job = q.job[job_index % kQueuedJobs];
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_units = job.n_units;
+  const int lane = ThreadId() % kWarp, n_units = job.n_units;
   const bool by_slots = UsesSlots<F>(job, q.memory);
   const unsigned first = job.first;
   const JobMemory memory = q.memory;
+  const Units units(job);
+  // There and back through the warps: a job's last units are the short ones, and who has one unit more than others has a short one.
+  const int warp = ThreadId() / kWarp;
 #pragma unroll 1
   for (int u = warp, on = 2 * kWorkerWarps - 1 - 2 * warp; u < n_units; u += on, on = 2 * kWorkerWarps - on) {
-    if (!by_slots) {
-      const float2 both = TakeRows<F>(SharedAddress(&job), u);
-      LeaveSums(memory.sums_at + u * kUnitBytes, both.x, both.y);
-      continue;
-    }
-    const unsigned n = first + u, slot = n & (memory.slots - 1);
-    const uint32_t slot_at = memory.slots_at + slot * kSlotBytes;
-    Await(q.full[slot], (n & memory.slots) == 0 ? 0 : 1);
-    const UnitNote note = q.note[slot];
     float sums[2] = {0, 0};
-    if (note.last < kFewRows) {
-      // Row 1 belongs to lane 4.
-      const float sum = TakeFew(note, slot_at);
-      sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);
+    if (by_slots) {
+      const unsigned n = first + u, slot = n & (memory.slots - 1);
+      const Unit unit = units.At(u);
+      const uint32_t slot_at = memory.slots_at + slot * kSlotBytes;
+      Await(q.full[slot], (n & memory.slots) == 0 ? 0 : 1);
+      if (unit.tile->last < kFewRows) {
+        // Row 1 belongs to lane 4.
+        const float sum = TakeFew(unit, slot_at);
+        sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);
+      } else {
+        TakeSlot(unit, slot_at, memory.zeros_at, sums);
+      }
+      Arrive(q.empty[slot]);
     } else {
-      TakeSlot(note, slot_at, memory.zeros_at, sums);
+      const float2 both = TakeRows<F>(SharedAddress(&job), u);
+      sums[0] = both.x, sums[1] = both.y;
     }
-    Arrive(q.empty[slot]);
-    LeaveSums(note.sums_at, sums[0], sums[1]);
+    sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
+    if (lane % 4 == 0) {
+      float* to = &SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
+      to[0] = sums[0], to[8] = sums[1];
+    }
   }
   LeaveJob(q, job_index);
   SyncWorkers();

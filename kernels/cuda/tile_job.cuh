@@ -187,16 +187,9 @@ __device__ __forceinline__ void FillSlot(const Unit& u, int groups, uint32_t slo
   CopyOnce8(scales_to + 256, scales + 8 * groups, has_high && quarter < n ? 8 : 0, once);
 }
 
-// What the workers must know of a unit in a slot: the feeder that fills it leaves it, because it knows already.
-struct alignas(16) UnitNote {
-  uint32_t x;        // shared-memory address of the first group of the staged row that the unit meets
-  int16_t last, n_blocks;
-  uint32_t sums_at;  // where its sixteen sums go
-};
-
-__device__ __forceinline__ void TakeSlot(const UnitNote& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
+__device__ __forceinline__ void TakeSlot(const Unit& u, uint32_t slot, uint32_t zeros, float (&sums)[2]) {
   const int lane = ThreadId() % kWarp, quarter = lane % 4, n = u.n_blocks;
-  const uint32_t x = u.x + quarter * kStagedGroupBytes;
+  const uint32_t x = u.tile->x + (u.first_block * kBlockGroups + quarter) * kStagedGroupBytes;
   // Of B's columns this lane has one of its own group or zeros.
   const uint32_t digits = lane / 8 == quarter ? x + lane / 4 % 2 * 32 : zeros;
   const uint32_t scales = slot + kSlotValues + lane / 4 * 32 + quarter * 2, values = slot + lane * 16;
@@ -227,12 +220,12 @@ __device__ __forceinline__ void TakeSlot(const UnitNote& u, uint32_t slot, uint3
 // The same for a tile of one or two rows, which half of all blocks have at the end of their share: a lane a group of one row, in a third of the
 // time. The sums are in lanes 0 and 16, with the same bits.
 inline constexpr int kFewRows = 2;
-__device__ __forceinline__ float TakeFew(const UnitNote& u, uint32_t slot) {
+__device__ __forceinline__ float TakeFew(const Unit& u, uint32_t slot) {
   const int lane = ThreadId() % kWarp, row = lane / 16, block = lane / 4 % 4, quarter = lane % 4;
   const uint32_t at = block * 1024 + (row * kBlockGroups + quarter) * 16;
-  const Staged staged = {nullptr, &SharedAt<char>(u.x)};
+  const Staged staged = {nullptr, &SharedAt<char>(u.tile->x)};
   const bool inside = block < u.n_blocks;
-  const GroupInts x = ReadGroup(staged, (inside ? block : 0) * kBlockGroups + quarter);
+  const GroupInts x = ReadGroup(staged, (u.first_block + (inside ? block : 0)) * kBlockGroups + quarter);
   const uint4 w = SharedAt<const uint4>(slot + at);
   int hi = 0, lo = -8 * x.sum;
   Q4Word(w.x, x.hi0.x, x.hi1.x, x.lo0.x, x.lo1.x, hi, lo);
