@@ -21,7 +21,6 @@ inline constexpr int kPanels = kTileRow * 2 / kPanelRow;
 inline constexpr int kTilePanel = kStageRows * kPanelRow, kQueryPanel = kTileHeads * kPanelRow;  // bytes
 inline constexpr int kRingStage = kPanels * kTilePanel, kQueryBytes = kPanels * kQueryPanel;
 inline constexpr int kWeightBytes = kTileHeads * kPanelRow;  // of a stage's rows: a panel
-inline constexpr int kAskedPlaces = 2;                       // copies that may start before the queries are there
 
 inline constexpr int kSummerGroups = 2, kProducers = kTileThreads - kWarpgroup;  // the first producer
 inline constexpr int kGroupLatent = kTileLatent / kSummerGroups, kBlocks = kGroupLatent / 64;  // a product has 64 outputs' rows
@@ -43,11 +42,6 @@ struct TileShared {
 
 constexpr size_t TileSharedBytes() { return sizeof(TileShared) + kAtomBytes + kStages * kWeightBytes + kQueryBytes + kStages * kRingStage; }
 
-__device__ __forceinline__ uint32_t WeightsAt(const TileShared& x, int stage) {
-  return (SharedAddress(&x) + sizeof(TileShared) + kAtomBytes - 1) / kAtomBytes * kAtomBytes + stage * kWeightBytes;
-}
-__device__ __forceinline__ uint32_t QueriesAt(const TileShared& x) { return WeightsAt(x, kStages); }
-__device__ __forceinline__ uint32_t StageAt(const TileShared& x, int stage) { return QueriesAt(x) + kQueryBytes + stage * kRingStage; }
 __device__ __forceinline__ int StagesOf(const TilePlan& plan) { return (plan.end - plan.first + kStageTiles - 1) / kStageTiles; }
 
 __device__ __forceinline__ void SetSignals(TileShared& x) {
@@ -65,17 +59,35 @@ __device__ __forceinline__ void EndSignals(TileShared& x) {
   for (int i = 0; i < kStages; ++i) EndSignal(x.weights[i]);
 }
 
+// A thread's number, and where panels lie. Found anew in each phase: this is part of the kernel, not a function that is called, and what the compiler
+// could find once for all layers it would keep in local memory.
+struct Me {
+  int lane, warp;  // the warp's number in its warpgroup
+  uint32_t panels;
+
+  __device__ __forceinline__ explicit Me(const TileShared& x) {
+    int thread;
+    uint32_t at;
+    asm volatile("mov.u32 %1, %2;\n\tmov.u32 %0, %%tid.x;" : "=r"(thread), "=r"(at) : "r"(SharedAddress(&x)));
+    lane = thread & (kWarp - 1), warp = thread / kWarp & (kWarpgroup / kWarp - 1);
+    panels = (at + static_cast<uint32_t>(sizeof(TileShared)) + kAtomBytes - 1) / kAtomBytes * kAtomBytes;
+  }
+  __device__ __forceinline__ uint32_t weights(int place) const { return panels + place * kWeightBytes; }
+  __device__ __forceinline__ uint32_t queries() const { return weights(kStages); }
+  __device__ __forceinline__ uint32_t stage(int place) const { return queries() + kQueryBytes + place * kRingStage; }
+};
+
 // ---- producers ---------------------------------------------------------------------------------------------------------
 
-// Starts the copy of rows [first, first + 8) of the `n` at `from` into panels whose row 0 lies at `to`, each `kPanel` bytes behind the one before; rows
-// that there are not become zeros. A warp: eight lanes a row.
+// Starts the copy of rows [first, first + 8) of the `n` at `from` into panels whose row 0 lies at `to`, each `kPanel` bytes behind the one before;
+// rows that there are not become zeros. A warp: eight lanes a row.
 template <int kPanel>
-__device__ __forceinline__ void FetchRows(const char* from, int first, int n, uint32_t to) {
-  const int lane = ThreadId() % kWarp, chunk = lane % 8;
+__device__ __forceinline__ void FetchRows(const Me& me, const char* from, int first, int n, uint32_t to) {
+  const int chunk = me.lane % 8;
   const uint64_t once = OncePolicy();
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int row = first + 4 * i + lane / 8, bytes = row < n ? 16 : 0;
+    const int row = first + 4 * i + me.lane / 8, bytes = row < n ? 16 : 0;
     const char* source = from + (row < n ? row * (kTileRow * 2) : 0) + chunk * 16;
     const uint32_t target = to + PlaceOf(row, chunk);
 #pragma unroll
@@ -91,20 +103,21 @@ struct TileRows {
       : from(plan.Rows(min(tile, plan.end - 1))), n(tile < plan.end ? plan.RowsOf(tile) : 0) {}
 };
 // Starts their copy into a place of the ring. A warp.
-__device__ __forceinline__ void FetchTile(const TileShared& x, const TileRows& rows, int place) {
-  const uint32_t to = StageAt(x, place / kStageTiles) + place % kStageTiles * (kMlaTile * kPanelRow);
+__device__ __forceinline__ void FetchTile(const Me& me, const TileRows& rows, int place) {
+  const uint32_t to = me.stage(place / kStageTiles) + place % kStageTiles * (kMlaTile * kPanelRow);
 #pragma unroll 1
-  for (int row = 0; row < kMlaTile; row += 8) FetchRows<kTilePanel>(rows.from, row, rows.n, to);
+  for (int row = 0; row < kMlaTile; row += 8) FetchRows<kTilePanel>(me, rows.from, row, rows.n, to);
 }
 
 // Whether AskTiles() starts the copy of a place's first tile: as far as nothing in it waits for this step.
 __device__ __forceinline__ bool AsksFirst(const TilePlan& plan, int place) {
-  return place < kAskedPlaces && plan.first + place < plan.end && plan.Knows(plan.first + place);
+  return plan.first + place < plan.end && plan.Knows(plan.first + place);
 }
 // All threads, before AttendTiles() of the same plan.
 __device__ __forceinline__ void AskTiles(const TileShared& x) {
-  const int place = (ThreadId() - kProducers) / kWarp;
-  if (ThreadId() >= kProducers && AsksFirst(x.plan, place)) FetchTile(x, TileRows(x.plan, x.plan.first + place), place);
+  if (ThreadId() < kProducers) return;
+  const Me me(x);
+  if (AsksFirst(x.plan, me.warp)) FetchTile(me, TileRows(x.plan, x.plan.first + me.warp), me.warp);
 }
 
 // All but this thread's newest kLeft groups of copies have landed, and the products may have them.
@@ -115,10 +128,11 @@ __device__ __forceinline__ void ShowCopies() {
 }
 
 __device__ __forceinline__ void BringTiles(TileShared& x) {
-  const int place = (ThreadId() - kProducers) / kWarp, first = x.plan.first + place, end = x.plan.first + StagesOf(x.plan) * kStageTiles;
-  FetchRows<kQueryPanel>(reinterpret_cast<const char*>(x.plan.queries), 8 * place, x.plan.heads, QueriesAt(x));
+  const Me me(x);
+  const int place = me.warp, first = x.plan.first + place, end = x.plan.first + StagesOf(x.plan) * kStageTiles;
+  FetchRows<kQueryPanel>(me, reinterpret_cast<const char*>(x.plan.queries), 8 * place, x.plan.heads, me.queries());
   CommitCopies();
-  if (first < end && !AsksFirst(x.plan, place)) FetchTile(x, TileRows(x.plan, first), place);
+  if (first < end && !AsksFirst(x.plan, place)) FetchTile(me, TileRows(x.plan, first), place);
   CommitCopies();
   ShowCopies<1>();
   Arrive(x.asked);
@@ -130,7 +144,7 @@ __device__ __forceinline__ void BringTiles(TileShared& x) {
     if (tile >= end) break;
     const TileRows rows(x.plan, tile);  // a trip to memory, while the place is in use
     Await(x.free[place], use);
-    FetchTile(x, rows, place);
+    FetchTile(me, rows, place);
     CommitCopies();
   }
 }
@@ -147,11 +161,10 @@ __device__ __forceinline__ float Exp2(float x) {
 __device__ __forceinline__ int HeadOf(int lane, int column) { return column / 2 * 8 + lane % 4 * 2 + column % 2; }
 // The columns over the warp's rows: halves are exchanged until a lane has one column left. The bits are the same every time.
 template <typename Op>
-__device__ __forceinline__ float OverRows(float (&x)[8], Op op) {
-  const int lane = ThreadId() % kWarp;
+__device__ __forceinline__ float OverRows(const Me& me, float (&x)[8], Op op) {
 #pragma unroll
   for (int n = 4; n > 0; n /= 2) {
-    const bool high = (lane & 4 * n) != 0;
+    const bool high = (me.lane & 4 * n) != 0;
 #pragma unroll
     for (int i = 0; i < n; ++i) {
       const float theirs = __shfl_xor_sync(0xffffffffu, high ? x[i] : x[i + n], 4 * n);
@@ -161,11 +174,11 @@ __device__ __forceinline__ float OverRows(float (&x)[8], Op op) {
   return x[0];
 }
 // Of what each lane has for its head, the one for a column of this lane.
-__device__ __forceinline__ float OfColumn(float x, int column) { return __shfl_sync(0xffffffffu, x, 4 * column + ThreadId() % 4); }
+__device__ __forceinline__ float OfColumn(const Me& me, float x, int column) { return __shfl_sync(0xffffffffu, x, 4 * column + me.lane % 4); }
 
 // Scores of stage `stage`, in its place, to the base of 2: rows behind the plan's are minus infinity.
-__device__ __forceinline__ void ScoreStage(const TileShared& x, int stage, float (&s)[16]) {
-  const uint32_t k = Describe(StageAt(x, stage % kStages)), q = Describe(QueriesAt(x));
+__device__ __forceinline__ void ScoreStage(const Me& me, const TileShared& x, int stage, float (&s)[16]) {
+  const uint32_t k = Describe(me.stage(stage % kStages)), q = Describe(me.queries());
 #pragma unroll
   for (int i = 0; i < 16; ++i) s[i] = 0;
   Take(s);
@@ -183,7 +196,7 @@ __device__ __forceinline__ void ScoreStage(const TileShared& x, int stage, float
   for (int i = 0; i < 16; ++i) s[i] *= scale;
   const int begin = (x.plan.first + stage * kStageTiles) * kMlaTile, left = min(x.plan.length, x.plan.end * kMlaTile) - begin;
   if (left >= kStageRows) return;
-  const int row = ThreadId() / kWarp * 16 + ThreadId() % kWarp / 4;
+  const int row = me.warp * 16 + me.lane / 4;
 #pragma unroll
   for (int i = 0; i < 16; ++i) {
     if (row + i / 2 % 2 * 8 >= left) s[i] = -INFINITY;
@@ -191,15 +204,15 @@ __device__ __forceinline__ void ScoreStage(const TileShared& x, int stage, float
 }
 
 // Softmax's weights of a stage go to its place, in bf16: [head][row], as the products take them. What is rounded is summed up.
-__device__ __forceinline__ void WriteWeights(const float (&s)[16], float max, uint32_t weights_at, float (&total)[8]) {
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, matrix = lane / 8;
-  const uint32_t to = weights_at + PlaceOf(matrix / 2 * 8 + lane % 8, 2 * warp + matrix % 2);
+__device__ __forceinline__ void WriteWeights(const Me& me, const float (&s)[16], float max, uint32_t weights_at, float (&total)[8]) {
+  const int matrix = me.lane / 8;
+  const uint32_t to = weights_at + PlaceOf(matrix / 2 * 8 + me.lane % 8, 2 * me.warp + matrix % 2);
 #pragma unroll
   for (int j = 0; j < 4; j += 2) {
     uint32_t pairs[4];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const float low = OfColumn(max, 2 * (j + i)), high = OfColumn(max, 2 * (j + i) + 1);
+      const float low = OfColumn(me, max, 2 * (j + i)), high = OfColumn(me, max, 2 * (j + i) + 1);
 #pragma unroll
       for (int r = 0; r < 2; ++r) {
         const int at = 4 * (j + i) + 2 * r;
@@ -213,7 +226,8 @@ __device__ __forceinline__ void WriteWeights(const float (&s)[16], float max, ui
 }
 
 __device__ __forceinline__ void ScoreTiles(TileShared& x) {
-  const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n = StagesOf(x.plan);
+  const Me me(x);
+  const int n = StagesOf(x.plan);
   float max = -INFINITY, total[8] = {};  // of the lane's head over all rows; of its columns over its rows
   Await(x.asked, 0);
 #pragma unroll 1
@@ -222,45 +236,44 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
 #pragma unroll
     for (int i = 0; i < kStageTiles; ++i) Await(x.full[now * kStageTiles + i], stage / kStages);
     float s[16], columns[8];
-    ScoreStage(x, stage, s);
+    ScoreStage(me, x, stage, s);
 #pragma unroll
     for (int i = 0; i < 8; ++i) columns[i] = fmaxf(s[i / 2 * 4 + i % 2], s[i / 2 * 4 + i % 2 + 2]);
-    x.max[now][warp][lane] = OverRows(columns, [](float a, float b) { return fmaxf(a, b); });
+    x.max[now][me.warp][me.lane] = OverRows(me, columns, [](float a, float b) { return fmaxf(a, b); });
     MeetAt(kScorerBarrier, kWarpgroup);
     float new_max = max;
 #pragma unroll
-    for (int i = 0; i < kScorerWarps; ++i) new_max = fmaxf(new_max, x.max[now][i][lane]);
+    for (int i = 0; i < kScorerWarps; ++i) new_max = fmaxf(new_max, x.max[now][i][me.lane]);
     const float keep = Exp2(max - new_max);
     max = new_max;
     const bool moved = __any_sync(0xffffffffu, keep != 1.0f);
     if (moved) {
 #pragma unroll
-      for (int i = 0; i < 8; ++i) total[i] *= OfColumn(keep, i);
-      if (warp == 0) x.keep[now][HeadOf(lane, lane / 4)] = keep;
+      for (int i = 0; i < 8; ++i) total[i] *= OfColumn(me, keep, i);
+      if (me.warp == 0) x.keep[now][HeadOf(me.lane, me.lane / 4)] = keep;
     }
-    if (ThreadId() == 0) x.moved[now] = moved;
-    WriteWeights(s, max, WeightsAt(x, now), total);
+    if (me.warp == 0 && me.lane == 0) x.moved[now] = moved;
+    WriteWeights(me, s, max, me.weights(now), total);
     ShowToProducts();
     Arrive(x.weights[now]);
   }
-  x.total[warp][lane] = OverRows(total, [](float a, float b) { return a + b; });
+  x.total[me.warp][me.lane] = OverRows(me, total, [](float a, float b) { return a + b; });
   MeetAt(kScorerBarrier, kWarpgroup);
-  const int head = HeadOf(lane, lane / 4);
-  if (warp > 0 || head >= x.plan.heads) return;
+  const int head = HeadOf(me.lane, me.lane / 4);
+  if (me.warp > 0 || head >= x.plan.heads) return;
   float sum = 0;
 #pragma unroll
-  for (int i = 0; i < kScorerWarps; ++i) sum += x.total[i][lane];
+  for (int i = 0; i < kScorerWarps; ++i) sum += x.total[i][me.lane];
   *reinterpret_cast<float2*>(x.plan.partials + head * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, sum);
 }
 
 // ---- summers -----------------------------------------------------------------------------------------------------------
 
 // What is summed so far, relative to a maximum that has moved.
-__device__ __forceinline__ void Rescale(const TileShared& x, int now, float (&sums)[kBlocks][16]) {
-  const int lane = ThreadId() % kWarp;
+__device__ __forceinline__ void Rescale(const Me& me, const TileShared& x, int now, float (&sums)[kBlocks][16]) {
 #pragma unroll
   for (int j = 0; j < 4; ++j) {
-    const float2 keep = *reinterpret_cast<const float2*>(&x.keep[now][HeadOf(lane, 2 * j)]);
+    const float2 keep = *reinterpret_cast<const float2*>(&x.keep[now][HeadOf(me.lane, 2 * j)]);
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) {
       sums[m][4 * j] *= keep.x;
@@ -282,12 +295,12 @@ __device__ __forceinline__ void MultiplyTile(uint32_t v, uint32_t p, int tile, f
   CommitProducts();
 }
 
-__device__ __forceinline__ void WriteSums(const TileShared& x, int latent, const float (&sums)[kBlocks][16]) {
-  const int lane = ThreadId() % kWarp, heads = x.plan.heads;
-  float* partials = x.plan.partials + latent + ThreadId() % kWarpgroup / kWarp * 16 + lane / 4;
+__device__ __forceinline__ void WriteSums(const Me& me, const TileShared& x, int latent, const float (&sums)[kBlocks][16]) {
+  const int heads = x.plan.heads;
+  float* partials = x.plan.partials + latent + me.warp * 16 + me.lane / 4;
 #pragma unroll
   for (int i = 0; i < 8; ++i) {
-    const int head = HeadOf(lane, i);
+    const int head = HeadOf(me.lane, i);
     if (head >= heads) continue;
     float* to = partials + head * kPartialStride;
 #pragma unroll
@@ -299,14 +312,15 @@ __device__ __forceinline__ void WriteSums(const TileShared& x, int latent, const
 }
 
 __device__ __forceinline__ void SumTiles(TileShared& x) {
-  const int latent = (ThreadId() / kWarpgroup - 1) * kGroupLatent, n = StagesOf(x.plan);
+  const Me me(x);
+  const int latent = ThreadId() < 2 * kWarpgroup ? 0 : kGroupLatent, n = StagesOf(x.plan);
   float sums[kBlocks][16] = {};
 #pragma unroll 1
   for (int stage = 0; stage < n; ++stage) {
     const int now = stage % kStages;
-    const uint32_t v = Describe(StageAt(x, now) + latent / 64 * kTilePanel), p = Describe(WeightsAt(x, now));
+    const uint32_t v = Describe(me.stage(now) + latent / 64 * kTilePanel), p = Describe(me.weights(now));
     Await(x.weights[now], stage / kStages);
-    if (x.moved[now]) Rescale(x, now, sums);
+    if (x.moved[now]) Rescale(me, x, now, sums);
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) Take(sums[m]);
     BeginProducts();
@@ -314,13 +328,13 @@ __device__ __forceinline__ void SumTiles(TileShared& x) {
     for (int i = 0; i < kStageTiles; ++i) MultiplyTile(v, p, i, sums);
     // A warp's lanes wait for their products together, so one of them can speak for all.
     AwaitProducts<1>();
-    if (ThreadId() % kWarp == 0) Arrive(x.free[now * kStageTiles]);
+    if (me.lane == 0) Arrive(x.free[now * kStageTiles]);
     AwaitProducts<0>();
-    if (ThreadId() % kWarp == 0) Arrive(x.free[now * kStageTiles + 1]);
+    if (me.lane == 0) Arrive(x.free[now * kStageTiles + 1]);
 #pragma unroll
     for (int m = 0; m < kBlocks; ++m) Take(sums[m]);
   }
-  WriteSums(x, latent, sums);
+  WriteSums(me, x, latent, sums);
 }
 
 // What is planned in x; the signals are set. kTileThreads threads. Ends behind a barrier of the block.

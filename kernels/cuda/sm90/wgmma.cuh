@@ -1,5 +1,6 @@
-// kernels/cuda/sm90/wgmma.cuh — products of a warpgroup, four warps whose first is a multiple of four, by sm_90a's matrix units. Both factors lie in
-// shared memory; the instruction runs on while the warps go on.
+// kernels/cuda/sm90/wgmma.cuh — products of a warpgroup, four warps whose first is a multiple of four, by sm_90a's matrix units. Both factors lie
+// in shared memory; the instruction runs on while the warps go on. ptxas starts them one by one (C7510, C7520: each waits for the one before) in a
+// function that is called, and in a loop without a group of its own in each round; a build that says so is a slow one.
 //
 // Factors are panels: rows of 128 bytes, one behind the other, a panel at a multiple of kAtomBytes. Within a row the sixteen bytes of chunk c lie at
 // place c ^ (row % 8), so that neither eight rows of a chunk nor eight chunks of a row meet in a bank. A factor whose row is an output's row is taken
@@ -33,7 +34,8 @@ template <bool kTransposed>
 __device__ __forceinline__ void MultiplyAsync(float (&d)[16], uint32_t a, uint32_t b) {
   constexpr uint32_t kSwizzle128 = 1 << 30;
   asm volatile(
-      "{\n\t.reg .pred add;\n\t.reg .b64 a, b;\n\tsetp.eq.u32 add, 0, 0;\n\tmov.b64 a, {%16, %19};\n\tmov.b64 b, {%17, %19};\n\twgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
+      "{\n\t.reg .pred add;\n\t.reg .b64 a, b;\n\tsetp.eq.u32 add, 0, 0;\n\tmov.b64 a, {%16, %19};\n\tmov.b64 b, {%17, %19};\n\t"
+      "wgmma.mma_async.sync.aligned.m64n32k16.f32.bf16.bf16 "
       "{%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15}, a, b, add, 1, 1, %18, 0;\n\t}"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]), "+f"(d[4]), "+f"(d[5]), "+f"(d[6]), "+f"(d[7]), "+f"(d[8]), "+f"(d[9]), "+f"(d[10]),
         "+f"(d[11]), "+f"(d[12]), "+f"(d[13]), "+f"(d[14]), "+f"(d[15])
