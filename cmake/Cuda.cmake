@@ -1,7 +1,7 @@
 # Decides whether the CUDA backend is built, and for which chips. Sets RILL_HAVE_CUDA, and RILL_CUDA_LAYER to
 # the layer that answers for it: cuda or no_cuda.
 #
-# RILL_CUDA_ARCHITECTURES is a CMake list as in CUDA_ARCHITECTURES. By default: Orin (87), Hopper (90), Thor (110), Spark
+# RILL_CUDA_ARCHITECTURES is a CMake list as in CUDA_ARCHITECTURES. By default: Orin (87), Hopper (90a), Thor (110), Spark
 # and RTX Blackwell (120, 121) where the toolkit knows them, plus PTX of the newest, so that later chips run too. A toolkit older
 # than 13 builds for Orin alone: it is what JetPack 6 ships.
 set(RILL_HAVE_CUDA OFF)
@@ -33,6 +33,7 @@ function(rill_cuda_default_architectures OUT)
       set(newest ${arch})
     endif()
   endforeach()
+  list(TRANSFORM architectures REPLACE "^90-real$" "90a-real")  # its warpgroup products are the architecture's own
   list(APPEND architectures ${newest}-virtual)
   set(${OUT} ${architectures} PARENT_SCOPE)
 endfunction()

@@ -4,6 +4,7 @@
 
 #include "kernels/base/status.h"
 #include "kernels/cuda/open_cuda.h"
+#include "kernels/cuda/sm90/wgmma.h"
 #include "kernels/cuda/staging.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/cuda/table.h"
@@ -37,6 +38,7 @@ absl::Status CudaDevice::Setup(int index, int sm_budget, size_t shared_budget) {
   }
   shared_ = properties.sharedMemPerBlockOptin;
   if (shared_budget > 0) shared_ = std::min(shared_, shared_budget);
+  wgmma_ = HasWgmma();
   RILL_ASSIGN_OR_RETURN(stream_owner_, StreamOwner::Create(index, properties.multiProcessorCount, sm_budget));
   stream_ = stream_owner_->stream();
   sm_count_ = stream_owner_->sm_count();
@@ -45,7 +47,7 @@ absl::Status CudaDevice::Setup(int index, int sm_budget, size_t shared_budget) {
   RILL_RETURN_IF_ERROR(Take(cudaMalloc(&ticket, sizeof(unsigned)), "allocate 4 bytes"));
   ticket_ = static_cast<unsigned*>(ticket);
   RILL_RETURN_IF_ERROR(Take(cudaMemsetAsync(ticket, 0, sizeof(unsigned), stream_), "fill device memory"));
-  const std::string architecture = absl::StrCat("sm_", properties.major, properties.minor);
+  const std::string architecture = absl::StrCat("sm_", properties.major, properties.minor, wgmma_ ? "a" : "");
   info_.name = absl::StrCat("cuda:", index);
   info_.description = absl::StrCat(properties.name, ", ", architecture, ", ", sm_count_, " of ",
                                    properties.multiProcessorCount, " SMs", stream_owner_->is_green() ? " (green context)" : "");

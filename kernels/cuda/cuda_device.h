@@ -45,6 +45,7 @@ class CudaDevice final : public Device {
   cudaStream_t stream() const { return stream_; }
   int sm_count() const { return sm_count_; }           // multiprocessors this device may use
   size_t max_shared_bytes() const { return shared_; }  // a block may ask for
+  bool has_wgmma() const { return wgmma_; }            // HasWgmma() of this GPU
   // A number in device memory for kernels whose last block does more: 0 between kernels.
   unsigned* ticket() const { return ticket_; }
 
@@ -69,6 +70,7 @@ class CudaDevice final : public Device {
   int index_ = 0;
   int sm_count_ = 0;
   size_t shared_ = 0;
+  bool wgmma_ = false;
   cudaStream_t stream_ = nullptr;
   std::unique_ptr<StreamOwner> stream_owner_;
   std::unique_ptr<Staging> staging_;

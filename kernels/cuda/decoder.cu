@@ -25,12 +25,13 @@ const void* KernelOf(WeightFormat format) {
   return nullptr;
 }
 
-absl::Status PlaceSharedOf(const DecoderSpec& spec, size_t limit, StepParams* params, size_t* bytes) {
+absl::Status PlaceSharedOf(const CudaDevice& d, const DecoderSpec& spec, StepParams* params, size_t* bytes) {
+  const size_t limit = d.max_shared_bytes();
   switch (FormatOf(spec)) {
-    case WeightFormat::kF32: return PlaceShared<WeightFormat::kF32>(spec, limit, params, bytes);
-    case WeightFormat::kBf16: return PlaceShared<WeightFormat::kBf16>(spec, limit, params, bytes);
-    case WeightFormat::kQ8: return PlaceShared<WeightFormat::kQ8>(spec, limit, params, bytes);
-    case WeightFormat::kQ4: return PlaceShared<WeightFormat::kQ4>(spec, limit, params, bytes);
+    case WeightFormat::kF32: return PlaceShared<WeightFormat::kF32>(spec, limit, d.has_wgmma(), params, bytes);
+    case WeightFormat::kBf16: return PlaceShared<WeightFormat::kBf16>(spec, limit, d.has_wgmma(), params, bytes);
+    case WeightFormat::kQ8: return PlaceShared<WeightFormat::kQ8>(spec, limit, d.has_wgmma(), params, bytes);
+    case WeightFormat::kQ4: return PlaceShared<WeightFormat::kQ4>(spec, limit, d.has_wgmma(), params, bytes);
   }
   return absl::InternalError("unknown weight format");
 }
@@ -91,7 +92,7 @@ class CudaDecoder final : public FusedDecoder {
 }  // namespace
 
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes) {
-  RILL_RETURN_IF_ERROR(PlaceSharedOf(spec, device.max_shared_bytes(), params, shared_bytes));
+  RILL_RETURN_IF_ERROR(PlaceSharedOf(device, spec, params, shared_bytes));
   RILL_ASSIGN_OR_RETURN(Buffer memory, Buffer::Allocate(device, FusedDecoderBytes(spec)));
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, memory.bytes()));  // no barrier counted, no mark set

@@ -129,6 +129,7 @@ struct StepParams {
   unsigned barrier_base;     // how many when this step begins
   unsigned kda_uses, moe_uses;  // layers of a kind that the steps before this one went through
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
+  bool wgmma;                // attention over tiles takes warpgroup products: they can be had, and there is room
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many units, and where in shared memory they begin

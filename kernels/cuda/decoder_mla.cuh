@@ -4,6 +4,7 @@
 
 #include "kernels/cuda/decoder_step.cuh"
 #include "kernels/cuda/mla_tile.cuh"
+#include "kernels/cuda/sm90/mla_tile.cuh"
 
 namespace rill::cuda {
 
@@ -67,14 +68,14 @@ __device__ __forceinline__ float* PartialOf(Step s, int slot, int h) {
   return s.p().scratch.partials + (slot * shape.n_heads + h) * PartialFloats(static_cast<int>(shape.latent));
 }
 
-// One thread. A unit that there is not has no tiles.
-__device__ __forceinline__ void PlanTiles(Step s, int unit) {
+// One thread, for either kind of tiles. A unit that there is not has none.
+template <typename Tiles>
+__device__ __forceinline__ void PlanTiles(Step s, Tiles& x, int unit) {
   const AttendUnits units(s);
   const StepMla& m = s.l().mla;
   const int length = static_cast<int>(s.p().position) + 1;
   const int sharer = units.sharers > 1 ? unit / units.slots : 0, slot = unit - sharer * units.slots;
   const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
-  TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
   if (range.begin < range.end) SetSignals(x);
   x.plan = {
       range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,

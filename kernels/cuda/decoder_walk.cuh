@@ -190,18 +190,12 @@ __device__ __noinline__ void MlaAbsorbPhase(Step s) {
   }
   Barrier::Arrive(s);
 }
-template <typename Barrier>
-__device__ __noinline__ void MlaAttendPhase(Step s) {
-  if (!TaskOf(s).tiles) {
-    Barrier::Wait(s);
-    MlaAttendPlain(s);
-    Barrier::Arrive(s);
-    return;
-  }
-  TileShared& x = *reinterpret_cast<TileShared*>(s.memory());
+template <typename Tiles, typename Barrier>
+__device__ __forceinline__ void AttendByTiles(Step s) {
+  Tiles& x = *reinterpret_cast<Tiles*>(s.memory());
 #pragma unroll 1
   for (int unit = BlockId();; unit += GridSize()) {
-    if (ThreadId() == kStepThreads - 1) PlanTiles(s, unit);
+    if (ThreadId() == kStepThreads - 1) PlanTiles(s, x, unit);
     SyncWorkers();
     AskTiles(x);
     if (unit == BlockId()) Barrier::Wait(s);
@@ -213,6 +207,21 @@ __device__ __noinline__ void MlaAttendPhase(Step s) {
     SyncWorkers();
   }
   Barrier::Arrive(s);
+}
+template <typename Barrier>
+__device__ __noinline__ void MlaAttendPortably(Step s) {
+  if (TaskOf(s).tiles) return AttendByTiles<TileShared, Barrier>(s);
+  Barrier::Wait(s);
+  MlaAttendPlain(s);
+  Barrier::Arrive(s);
+}
+// Warpgroup products are part of the kernel itself: in a function that is called ptxas lets none start before the one before it is done.
+template <typename Barrier>
+__device__ __forceinline__ void MlaAttendPhase(Step s) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  if (s.p().wgmma && HasTileShape(TaskOf(s))) return AttendByTiles<sm90::TileShared, Barrier>(s);
+#endif
+  MlaAttendPortably<Barrier>(s);
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {
@@ -458,9 +467,9 @@ inline int LeastUnits(const DecoderSpec& spec) {
   return units;
 }
 
-// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first.
+// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first. `wgmma`: HasWgmma().
 template <WeightFormat F>
-absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, size_t* bytes) {
+absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
   p->slots = F == WeightFormat::kQ4 ? kMostSlots : 0;  // without any, weights are read where they are needed
   while (p->slots > 0 && first + staged + least + p->slots * kSlotBytes > limit) p->slots = FewerSlots(p->slots);
@@ -477,12 +486,14 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, StepParams* p, s
   }
   *bytes = p->slots_at + slots;
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
+  p->wgmma = wgmma && first + sm90::TileSharedBytes() <= limit;
   p->expand_room = ExpandRoom(limit - first);
   for (const LayerWeights& w : spec.layers) {
     if (w.is_kda) continue;
     const MlaShape& shape = w.mla.shape;
     *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
-    if (p->stages > 0 && shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
+    if (p->stages == 0 || shape.latent != kTileLatent || shape.rope != kTileRow - kTileLatent) continue;
+    *bytes = std::max(*bytes, first + (p->wgmma ? sm90::TileSharedBytes() : TileSharedBytes(p->stages)));
   }
   return absl::OkStatus();
 }

@@ -1,6 +1,7 @@
 // mla_append, mla_decode and mla_prefill.
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/mla_tile.cuh"
+#include "kernels/cuda/sm90/mla_tile.cuh"
 #include "kernels/cuda/table.h"
 #include "kernels/ops/mla_append.h"
 #include "kernels/ops/mla_prefill.h"
@@ -51,9 +52,9 @@ __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
               PartialOf(x, t, blockIdx.y), shared);
 }
 
-__global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
-  extern __shared__ __align__(128) char shared[];
-  TileShared& tiles = *reinterpret_cast<TileShared*>(shared);
+// With either kind of tiles.
+template <typename Tiles>
+__device__ __forceinline__ void AttendSlot(const Attend& x, Tiles& tiles) {
   if (threadIdx.x == 0) {
     const MlaTask& a = x.task;
     const int64_t t = blockIdx.z;
@@ -68,6 +69,19 @@ __global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
   AskTiles(tiles);
   AttendTiles(tiles);
   if (threadIdx.x == 0) EndSignals(tiles);
+}
+
+__global__ void __launch_bounds__(kThreads) AttendTilesKernel(Attend x) {
+  extern __shared__ __align__(128) char shared[];
+  AttendSlot(x, *reinterpret_cast<TileShared*>(shared));
+}
+
+// Launched where HasWgmma(), only.
+__global__ void __launch_bounds__(kThreads) AttendWgmmaKernel(Attend x) {
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+  extern __shared__ __align__(128) char shared[];
+  AttendSlot(x, *reinterpret_cast<sm90::TileShared*>(shared));
+#endif
 }
 
 // Grid (1, H, T).
@@ -93,6 +107,12 @@ MlaTask MakeTask(CudaDevice& d, const Args& args) {
   return a;
 }
 
+absl::Status LaunchAttend(CudaDevice& d, const Attend& attend, dim3 grid, void (*kernel)(Attend), size_t bytes, absl::string_view what) {
+  RILL_RETURN_IF_ERROR(AllowShared(d, kernel, bytes, what));
+  kernel<<<grid, kThreads, bytes, d.stream()>>>(attend);
+  return absl::OkStatus();
+}
+
 // Queries [0, T) whose first sees `length` rows; partials for n_slots each. F is kv_b's format.
 template <WeightFormat F>
 absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, int64_t length, int n_slots, float* absorbed,
@@ -100,10 +120,10 @@ absl::Status RunOf(CudaDevice& d, const MlaTask& a, const float* q, int64_t T, i
   const unsigned H = a.H, n = static_cast<unsigned>(T);
   AbsorbKernel<F><<<dim3(AbsorbParts(a.R), H, n), kThreads, 0, d.stream()>>>(a, q, absorbed);
   const Attend attend = {a, q, absorbed, partials, length, CountStages(d.max_shared_bytes())};
-  if (a.tiles) {
-    const size_t bytes = TileSharedBytes(attend.stages);
-    RILL_RETURN_IF_ERROR(AllowShared(d, AttendTilesKernel, bytes, what));
-    AttendTilesKernel<<<dim3(n_slots, Blocks(a.H, kTileHeads), n), kThreads, bytes, d.stream()>>>(attend);
+  if (const dim3 grid(n_slots, Blocks(a.H, kTileHeads), n); a.tiles && d.has_wgmma() && sm90::TileSharedBytes() <= d.max_shared_bytes()) {
+    RILL_RETURN_IF_ERROR(LaunchAttend(d, attend, grid, AttendWgmmaKernel, sm90::TileSharedBytes(), what));
+  } else if (a.tiles) {
+    RILL_RETURN_IF_ERROR(LaunchAttend(d, attend, grid, AttendTilesKernel, TileSharedBytes(attend.stages), what));
   } else {
     AttendPlainKernel<<<dim3(n_slots, H, n), kThreads, 0, d.stream()>>>(attend);
   }

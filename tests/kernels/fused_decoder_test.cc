@@ -350,6 +350,11 @@ TEST_P(FusedDecoderTest, AgreesAtTheModelsHeadsWithLittleSharedMemory) {
   RILL_NEEDS_OP(make_fused_decoder);
   CompareWithSharedMemory(99, Tiles(), 70, 2e-2);
 }
+// 164 KB: room for tiles, but not for those that warpgroup products take.
+TEST_P(FusedDecoderTest, AgreesOverPortableTiles) {
+  RILL_NEEDS_OP(make_fused_decoder);
+  CompareWithSharedMemory(164, Tiles(), 140, 2e-2);
+}
 
 TEST_P(FusedDecoderTest, WithoutSharedExpertsAndWithManyMlaHeads) {
   RILL_NEEDS_OP(make_fused_decoder);

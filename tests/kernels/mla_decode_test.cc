@@ -1,5 +1,6 @@
 #include "kernels/ops/mla_decode.h"
 
+#include "kernels/cuda/open_cuda.h"
 #include "tests/kernels/mla_case.h"
 #include "tests/support/compare.h"
 #include "tests/support/devices.h"
@@ -79,6 +80,24 @@ TEST_P(MlaDecodeTest, GivesTheSameBitsOverManyTilesOfABlock) {
   RILL_NEEDS_OP(mla_decode);
   if (is_host()) GTEST_SKIP() << "tiles are the GPU's";
   ExpectTheSameBits(MakeMlaCase(random_, {1, 8, 64, 8, 512}, 1, 60'000, WeightFormat::kQ4, DType::kBf16, 4), 4);
+}
+
+// 164 KB of shared memory leave no room for tiles by warpgroup products: where a GPU has those, this compares them with the portable ones, which
+// round the same things. Slots of one tile, of two and of a few more than two, for a few heads, for a group of them and for more.
+TEST_P(MlaDecodeTest, AgreesWithTilesInLessSharedMemory) {
+  RILL_NEEDS_OP(mla_decode);
+  if (GetParam() != "cuda") GTEST_SKIP() << "tiles are the GPU's";
+  const auto less = OpenCudaDevice(0, SmBudget(), 164 << 10);
+  ASSERT_TRUE(less.ok()) << less.status();
+  Rig small(**less);
+  for (const auto& [heads, length] : {std::pair<int64_t, int64_t>{32, 33}, {5, 4097}, {33, 9000}, {32, 17'000}}) {
+    const MlaCase c = MakeMlaCase(random_, {heads, 8, 64, 8, 512}, 1, length - 1, WeightFormat::kBf16, DType::kBf16, 4);
+    const MlaDecodeArgs args = DecodeArgs(rig(), PrefillArgs(rig(), c), 0), other = DecodeArgs(small, PrefillArgs(small, c), 0);
+    ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_decode, args));
+    ASSERT_TRUE((*less)->ops().mla_decode(**less, other).ok());
+    ASSERT_TRUE((*less)->Synchronize().ok());
+    EXPECT_TRUE(Close(rig().Read(args.out), small.Read(other.out), 2e-3, 0.1)) << heads << " heads, " << length << " rows";
+  }
 }
 
 // A sharp softmax moves the running maximum from split to split; a late maximum must not lose the

@@ -66,13 +66,16 @@ TEST_P(MlaPrefillTest, HostDevicesGiveEachRowTheBitsOfDecode) {
 // Rows that come after a query must not reach it, not even as NaN times zero.
 TEST_P(MlaPrefillTest, LaterRowsAreNotRead) {
   RILL_NEEDS_OP(mla_prefill);
-  MlaCase c = MakeMlaCase(random_, {2, 16, 8, 16, 32}, 5, 126, WeightFormat::kF32, DType::kF32);
-  const MlaPrefillArgs clean = PrefillArgs(rig(), c);
-  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_prefill, clean));
-  std::fill(c.rows.end() - 40, c.rows.end(), NAN);  // the last token's row
-  const MlaPrefillArgs spoiled = PrefillArgs(rig(), c);
-  ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_prefill, spoiled));
-  EXPECT_TRUE(SameBits(rig().Read(spoiled.out.Rows(0, 4)), rig().Read(clean.out.Rows(0, 4))));
+  MlaCase cases[] = {MakeMlaCase(random_, {2, 16, 8, 16, 32}, 5, 126, WeightFormat::kF32, DType::kF32),
+                     MakeMlaCase(random_, {2, 8, 64, 8, 512}, 5, 126, WeightFormat::kQ4, DType::kBf16)};
+  for (MlaCase& c : cases) {
+    const MlaPrefillArgs clean = PrefillArgs(rig(), c);
+    ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_prefill, clean));
+    std::fill(c.rows.end() - (c.shape.latent + c.shape.rope), c.rows.end(), NAN);  // the last token's row
+    const MlaPrefillArgs spoiled = PrefillArgs(rig(), c);
+    ASSERT_NO_FATAL_FAILURE(Run(&OpTable::mla_prefill, spoiled));
+    EXPECT_TRUE(SameBits(rig().Read(spoiled.out.Rows(0, 4)), rig().Read(clean.out.Rows(0, 4))));
+  }
 }
 
 TEST(MlaPrefillCheck, NamesTheFieldThatDoesNotFit) {
