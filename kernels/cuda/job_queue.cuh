@@ -156,10 +156,8 @@ __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   const unsigned first = job.first;
   const JobMemory memory = q.memory;
   const Units units(job);
-  // There and back through the warps: a job's last units are the short ones, and who has one unit more than others has a short one.
-  const int warp = ThreadId() / kWarp;
 #pragma unroll 1
-  for (int u = warp, on = 2 * kWorkerWarps - 1 - 2 * warp; u < n_units; u += on, on = 2 * kWorkerWarps - on) {
+  for (int u = ThreadId() / kWarp; u < n_units; u += kWorkerWarps) {
     float sums[2] = {0, 0};
     if (by_slots) {
       const unsigned n = first + u, slot = n & (memory.slots - 1);
