@@ -1,6 +1,7 @@
 // The fused decode step: one cooperative launch a token. Its blocks stay on their multiprocessors and walk the model's
 // phases with a barrier across the grid between them, so a token costs no launches in its middle, nothing depends on the
 // position but the length of one loop, and the grid is as large as the multiprocessors this device may use.
+#include <limits>
 #include <vector>
 
 #include "kernels/cuda/decoder_walk.cuh"
@@ -15,12 +16,12 @@ constexpr uint64_t kBarrierBytes = 256;  // alone on its cache lines
 
 uint64_t LayersBytes(const DecoderSpec& spec) { return AlignUp(spec.layers.size() * sizeof(StepLayer), 256); }
 
-const void* KernelOf(WeightFormat format) {
+const void* KernelOf(WeightFormat format, bool wgmma) {
   switch (format) {
-    case WeightFormat::kF32: return StepKernelAddress<WeightFormat::kF32>();
-    case WeightFormat::kBf16: return StepKernelAddress<WeightFormat::kBf16>();
-    case WeightFormat::kQ8: return StepKernelAddress<WeightFormat::kQ8>();
-    case WeightFormat::kQ4: return StepKernelAddress<WeightFormat::kQ4>();
+    case WeightFormat::kF32: return StepKernelAddress<WeightFormat::kF32>(wgmma);
+    case WeightFormat::kBf16: return StepKernelAddress<WeightFormat::kBf16>(wgmma);
+    case WeightFormat::kQ8: return StepKernelAddress<WeightFormat::kQ8>(wgmma);
+    case WeightFormat::kQ4: return StepKernelAddress<WeightFormat::kQ4>(wgmma);
   }
   return nullptr;
 }
@@ -57,7 +58,7 @@ class CudaDecoder final : public FusedDecoder {
     params_.position = position;
     void* args[] = {&params_};
     RILL_RETURN_IF_ERROR(device_.Take(
-        cudaLaunchCooperativeKernel(kernel_, dim3(grid_), dim3(kBlockThreads), args,
+        cudaLaunchCooperativeKernel(position < wgmma_from_ ? kernel_ : wgmma_kernel_, dim3(grid_), dim3(kBlockThreads), args,
                                     shared_bytes_, device_.stream()),
         "fused decode step"));
     AdvanceParams(counts_, grid_, &params_);
@@ -71,9 +72,13 @@ class CudaDecoder final : public FusedDecoder {
 
   absl::Status Setup(const DecoderSpec& spec) {
     RILL_ASSIGN_OR_RETURN(memory_, PrepareStep(device_, spec, &params_, &shared_bytes_));
-    kernel_ = KernelOf(FormatOf(spec));
+    kernel_ = KernelOf(FormatOf(spec), false), wgmma_kernel_ = KernelOf(FormatOf(spec), true);
     RILL_RETURN_IF_ERROR(AllowShared(device_, kernel_, shared_bytes_, "fused decode step"));
     grid_ = static_cast<unsigned>(device_.sm_count());
+    if (params_.wgmma) {
+      RILL_RETURN_IF_ERROR(AllowShared(device_, wgmma_kernel_, shared_bytes_, "fused decode step"));
+      wgmma_from_ = FirstWgmmaPosition(spec, device_.sm_count());
+    }
     counts_ = CountStep(spec);
     max_context_ = spec.max_context;
     return absl::OkStatus();
@@ -82,7 +87,8 @@ class CudaDecoder final : public FusedDecoder {
   CudaDevice& device_;
   Buffer memory_;
   StepParams params_ = {};
-  const void* kernel_ = nullptr;
+  const void *kernel_ = nullptr, *wgmma_kernel_ = nullptr;
+  int64_t wgmma_from_ = std::numeric_limits<int64_t>::max();  // FirstWgmmaPosition(), where there are such products
   size_t shared_bytes_ = 0;
   unsigned grid_ = 0;
   StepCounts counts_ = {};

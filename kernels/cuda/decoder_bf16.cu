@@ -4,6 +4,6 @@
 namespace rill::cuda {
 
 template <>
-const void* StepKernelAddress<WeightFormat::kBf16>() { return reinterpret_cast<const void*>(StepKernel<WeightFormat::kBf16, GridBarrier>); }
+const void* StepKernelAddress<WeightFormat::kBf16>(bool wgmma) { return StepKernelOf<WeightFormat::kBf16>(wgmma); }
 
 }  // namespace rill::cuda

@@ -4,6 +4,6 @@
 namespace rill::cuda {
 
 template <>
-const void* StepKernelAddress<WeightFormat::kF32>() { return reinterpret_cast<const void*>(StepKernel<WeightFormat::kF32, GridBarrier>); }
+const void* StepKernelAddress<WeightFormat::kF32>(bool wgmma) { return StepKernelOf<WeightFormat::kF32>(wgmma); }
 
 }  // namespace rill::cuda

@@ -4,6 +4,6 @@
 namespace rill::cuda {
 
 template <>
-const void* StepKernelAddress<WeightFormat::kQ4>() { return reinterpret_cast<const void*>(StepKernel<WeightFormat::kQ4, GridBarrier>); }
+const void* StepKernelAddress<WeightFormat::kQ4>(bool wgmma) { return StepKernelOf<WeightFormat::kQ4>(wgmma); }
 
 }  // namespace rill::cuda

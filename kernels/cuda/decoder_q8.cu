@@ -4,6 +4,6 @@
 namespace rill::cuda {
 
 template <>
-const void* StepKernelAddress<WeightFormat::kQ8>() { return reinterpret_cast<const void*>(StepKernel<WeightFormat::kQ8, GridBarrier>); }
+const void* StepKernelAddress<WeightFormat::kQ8>(bool wgmma) { return StepKernelOf<WeightFormat::kQ8>(wgmma); }
 
 }  // namespace rill::cuda

@@ -209,19 +209,11 @@ __device__ __forceinline__ void AttendByTiles(Step s) {
   Barrier::Arrive(s);
 }
 template <typename Barrier>
-__device__ __noinline__ void MlaAttendPortably(Step s) {
+__device__ __noinline__ void MlaAttendPhase(Step s) {
   if (TaskOf(s).tiles) return AttendByTiles<TileShared, Barrier>(s);
   Barrier::Wait(s);
   MlaAttendPlain(s);
   Barrier::Arrive(s);
-}
-// Warpgroup products are part of the kernel itself: in a function that is called ptxas lets none start before the one before it is done.
-template <typename Barrier>
-__device__ __forceinline__ void MlaAttendPhase(Step s) {
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-  if (s.p().wgmma && HasTileShape(TaskOf(s))) return AttendByTiles<sm90::TileShared, Barrier>(s);
-#endif
-  MlaAttendPortably<Barrier>(s);
 }
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaExpandPhase(Step s) {
@@ -252,11 +244,13 @@ __device__ __noinline__ void OutputPhase(Step s) {
   Barrier::ArriveMarked(s);
 }
 
-template <WeightFormat F, typename Barrier>
+// kWgmma: every MLA layer has the shape of tiles, and ptxas lets no warpgroup product in a function that is called start before the one before it is done.
+template <WeightFormat F, typename Barrier, bool kWgmma>
 __device__ __forceinline__ void Mix() {
   if (!CurrentStep().l().is_kda) {
     MlaAbsorbPhase<F, Barrier>(CurrentStep());
-    MlaAttendPhase<Barrier>(CurrentStep());
+    if constexpr (kWgmma) AttendByTiles<sm90::TileShared, Barrier>(CurrentStep());
+    else MlaAttendPhase<Barrier>(CurrentStep());
     MlaExpandPhase<F, Barrier>(CurrentStep());
     OutputPhase<F, false, Barrier>(CurrentStep());
     return;
@@ -488,13 +482,15 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, Step
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
   p->wgmma = wgmma && first + sm90::TileSharedBytes() <= limit;
   p->expand_room = ExpandRoom(limit - first);
-  for (const LayerWeights& w : spec.layers) {
-    if (w.is_kda) continue;
-    const MlaShape& shape = w.mla.shape;
+  for (size_t i = 0; i < spec.layers.size(); ++i) {
+    if (spec.layers[i].is_kda) continue;
     *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
-    if (p->stages == 0 || shape.latent != kTileLatent || shape.rope != kTileRow - kTileLatent) continue;
-    *bytes = std::max(*bytes, first + (p->wgmma ? sm90::TileSharedBytes() : TileSharedBytes(p->stages)));
+    const MlaShape& shape = spec.layers[i].mla.shape;
+    const bool tiles = shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent && spec.states[i].mla_cache.dtype == DType::kBf16;
+    if (tiles && p->stages > 0) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
+    p->wgmma = p->wgmma && tiles;
   }
+  if (p->wgmma) *bytes = std::max(*bytes, first + sm90::TileSharedBytes());
   return absl::OkStatus();
 }
 

@@ -16,7 +16,6 @@
 namespace rill::cuda {
 
 inline constexpr int kTileThreads = 512;
-inline constexpr int kTileHeads = 32;
 inline constexpr int kTileStride = 584;            // bf16; 73 x 16 bytes: eight rows of a matrix fall into different banks
 inline constexpr int kWeightStride = kMlaTile + 8;  // bf16
 inline constexpr int kMostStages = 5, kFewestStages = 3;

@@ -1,4 +1,4 @@
-// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh, job_queue.cuh and mla.cuh that host code needs as well.
+// kernels/cuda/staged_layout.h — the sizes of stage.cuh, tile_job.cuh, job_queue.cuh, mla.cuh and mla_tile.cuh that host code needs as well.
 #pragma once
 
 namespace rill::cuda {
@@ -16,6 +16,8 @@ inline constexpr int kFeederWarps = 4;    // of a block, that bring its weights 
 // Floats of a head's partial of the attention (mla.cuh), whole sectors of memory; the last two are its statistics.
 constexpr int PartialFloats(int latent) { return (latent + 2 + 7) / 8 * 8; }
 constexpr int StatisticsAt(int latent) { return PartialFloats(latent) - 2; }
+inline constexpr int kTileHeads = 32;         // that attention over tiles takes at once (mla_tile.cuh), and
+inline constexpr int kWgmmaRows = 64;         // rows of the cache that warpgroup products do (sm90/mla_tile.cuh)
 inline constexpr int kMaxSlots = 160;         // partials of a head: blocks that share the context
 inline constexpr int kAbsorbColumns = 128;    // latent columns that a block absorbs, and
 inline constexpr int kExpandColumns = 256;    // expands at a time

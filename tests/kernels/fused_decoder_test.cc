@@ -242,6 +242,12 @@ Shape Small(WeightFormat format) {
   return {100, 77, 3, 64, 24, 4, 3, 20, 8, 12, 40, 10, 3, 2, 1, 40, 24, 72, format, DType::kF32, "KKMK", "DEEE", 5};
 }
 
+Shape WithManyWords(WeightFormat format) {
+  Shape shape = Small(format);
+  shape.vocab = 30'001;
+  return shape;
+}
+
 class FusedDecoderTest : public DeviceTest {
  protected:
   void Compare(const Shape& shape, int64_t n_tokens, double tolerance) { Compare(device(), shape, n_tokens, tolerance); }
@@ -277,12 +283,10 @@ class FusedDecoderTest : public DeviceTest {
     }
   }
 
-  void CompareOnFew(WeightFormat format) {
+  void CompareOnFew(const Shape& shape, int64_t n_tokens, double tolerance) {
     auto few = OpenDevice(GetParam(), 0, 8);
     ASSERT_TRUE(few.ok()) << few.status();
-    Shape shape = Small(format);
-    shape.vocab = 30'001;
-    Compare(**few, shape, 5, 2e-3);
+    Compare(**few, shape, n_tokens, tolerance);
   }
 
   void CompareWithSharedMemory(int kilobytes, const Shape& shape, int64_t n_tokens, double tolerance) {
@@ -325,11 +329,11 @@ TEST_P(FusedDecoderTest, AgreesOverTilesAndPages) {
 // A share of the vocabulary larger than a job: the head takes several passes.
 TEST_P(FusedDecoderTest, AgreesOnFewMultiprocessorsInSeveralPassesInQ4) {
   RILL_NEEDS_OP(make_fused_decoder);
-  CompareOnFew(WeightFormat::kQ4);
+  CompareOnFew(WithManyWords(WeightFormat::kQ4), 5, 2e-3);
 }
 TEST_P(FusedDecoderTest, AgreesOnFewMultiprocessorsInSeveralPassesInBf16) {
   RILL_NEEDS_OP(make_fused_decoder);
-  CompareOnFew(WeightFormat::kBf16);
+  CompareOnFew(WithManyWords(WeightFormat::kBf16), 5, 2e-3);
 }
 
 // 164 KB a block, as Orin has: half of the slots for weights on their way. 64 KB: none.
@@ -349,6 +353,11 @@ TEST_P(FusedDecoderTest, AgreesWithLittleSharedMemory) {
 TEST_P(FusedDecoderTest, AgreesAtTheModelsHeadsWithLittleSharedMemory) {
   RILL_NEEDS_OP(make_fused_decoder);
   CompareWithSharedMemory(99, Tiles(), 70, 2e-2);
+}
+// On eight multiprocessors a block has more than 64 rows from 512 tokens on: warpgroup products, where the chip has them.
+TEST_P(FusedDecoderTest, AgreesOverManyTilesOfABlock) {
+  RILL_NEEDS_OP(make_fused_decoder);
+  CompareOnFew(Tiles(), 560, 2e-2);
 }
 // 164 KB: room for tiles, but not for those that warpgroup products take.
 TEST_P(FusedDecoderTest, AgreesOverPortableTiles) {

@@ -94,6 +94,27 @@ __device__ __forceinline__ void SetMarks(const StepParams& params, int i, StepLa
   layer->x_mark = part == Part::kOutput || part == Part::kMoe ? (params.token * params.n_layers + i) & 1 : 1;
 }
 
+// As in a step the feeders bring the layers' addresses and go ahead, here by one layer. Two barriers of the block for each of two layers: at one the feeders
+// arrive when the layer is there and the workers wait, at the other the workers arrive when they have left it and the feeders wait.
+__device__ __forceinline__ int ThereBarrier(int i) { return 6 + i % 2; }
+__device__ __forceinline__ int LeftBarrier(int i) { return 9 + i % 2; }
+__device__ __forceinline__ void ArriveAt(int barrier) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(cuda::kBlockThreads) : "memory"); }
+__device__ __forceinline__ void WaitAt(int barrier) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"(cuda::kBlockThreads) : "memory"); }
+
+template <Part part>
+__device__ __forceinline__ void BringLayer(const StepParams& params, int i, const cuda::Feeder& f) {
+  const cuda::Step s = {i};
+  const auto meet = [] { asm volatile("bar.sync 8, %0;" ::"n"(cuda::kFeederWarps * cuda::kWarp) : "memory"); };
+  if (i > 2) WaitAt(LeftBarrier(i - 2));
+  StepLayer* layer = &s.shared().layer[i % cuda::kLayersKept];
+  cuda::LoadLayer(params.layers + i - 1, layer, threadIdx.x - kStepThreads, cuda::kFeederWarps * cuda::kWarp);
+  meet();
+  if (threadIdx.x == kStepThreads) SetMarks<part>(params, i, layer);
+  meet();
+  if (f.warp == 0) cuda::FindPlainRows(s);
+  ArriveAt(ThereBarrier(i));
+}
+
 template <Part part>
 __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __grid_constant__ StepParams params) {
   cuda::BeginStep(params);
@@ -102,15 +123,15 @@ __global__ void __launch_bounds__(cuda::kBlockThreads, 1) PartKernel(const __gri
 #pragma unroll 1
   for (int i = 1; i <= params.n_layers; ++i) {  // the first layer's inputs would come from the embedding, without a barrier
     const cuda::Step s = {i};
-    __syncthreads();
-    if (!cuda::IsFeeder()) cuda::LoadLayer(params.layers + i - 1, &s.shared().layer[i % cuda::kLayersKept], threadIdx.x, kStepThreads);
-    __syncthreads();
-    cuda::EnterStep(s);
-    if (threadIdx.x == 0) SetMarks<part>(params, i, &s.shared().layer[i % cuda::kLayersKept]);
-    if (f.warp == 0) cuda::FindPlainRows(s);
-    __syncthreads();
-    if (cuda::IsFeeder()) FeedPart<part>(s, f);
-    else RunPart<part>(s);
+    if (cuda::IsFeeder()) {
+      BringLayer<part>(params, i, f);
+      FeedPart<part>(s, f);
+    } else {
+      WaitAt(ThereBarrier(i));
+      cuda::EnterStep(s);
+      RunPart<part>(s);
+      if (i + 2 <= params.n_layers) ArriveAt(LeftBarrier(i));
+    }
   }
 }
 
@@ -228,7 +249,9 @@ absl::StatusOr<Timeline> StepTimeline(CudaDevice& device, const DecoderSpec& spe
   StepParams params = {};
   size_t shared_bytes = 0;
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
-  const void* kernel = reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier>);
+  const bool wgmma = params.wgmma && position >= cuda::FirstWgmmaPosition(spec, device.sm_count());
+  const void* kernel = wgmma ? reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier, true>)
+                             : reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier, false>);
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, kernel, shared_bytes, "timeline"));
   const cuda::StepCounts counts = cuda::CountStep(spec);
   const int n_barriers = static_cast<int>(counts.barriers);

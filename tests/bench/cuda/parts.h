@@ -12,7 +12,8 @@ namespace rill::bench {
 // Bytes per second of a kernel that only reads, over `bytes` of device memory, with as many blocks as the device may use fill.
 absl::StatusOr<double> ReadBandwidth(cuda::CudaDevice& device, size_t bytes);
 
-// Phases of a layer; each begins with the barrier across the grid that precedes it in a step, and with what is asked for in front of it.
+// Phases of a layer; each begins with the barrier across the grid that precedes it in a step (KDA with its marks), and with what is asked for in front of
+// it. As in a step the feeders have the layer's addresses by then.
 enum class Part {
   kBarrier,  // nothing else
   kInputs,   // norm and input projections of a KDA layer
