@@ -74,7 +74,6 @@ __device__ inline void BeginStep(const StepParams& from) {
     ClearZeros(shared.zeros);
     if (ThreadId() == 0) shared.index = -1, shared.barrier_target = from.barrier_base;
   }
-  LetNextGridStart();
   __syncthreads();  // one for all: synccheck takes two in two branches for threads that never meet
 }
 

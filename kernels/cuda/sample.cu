@@ -3,9 +3,7 @@
 // min-p are prefixes.
 #include "kernels/ops/sample.h"
 
-#include <atomic>
 #include <cub/device/device_radix_sort.cuh>
-#include <thread>
 
 #include "kernels/base/philox.h"
 #include "kernels/cuda/choose.cuh"
@@ -29,7 +27,6 @@ struct Answer {  // in pinned memory
   int token;
   float logprob;
   int n_nan, n_forbidden;
-  uint32_t number;  // of the call that it answers; written last
 };
 
 struct Lists {  // in pinned memory, read over the bus: they are short
@@ -81,10 +78,8 @@ __device__ Part JoinWarp(Part all) {
 
 // Each block leaves its part; the last one of them joins them. max and log of the sum stay in the first part for the reports that follow. `ticket`
 // counts the blocks and is 0 again in the end.
-__global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, const float* l, int vocab, Part* parts, unsigned* ticket, Answer* answer,
-                                                       uint32_t number) {
+__global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, const float* l, int vocab, Part* parts, unsigned* ticket, Answer* answer) {
   __shared__ Part of_warp[kMaxWarps];
-  AwaitGridsBefore();
   Part part = {-INFINITY, 0, 0, 0x7fffffff, 0, 0};
   const int stride = gridDim.x * kThreads;
   for (int i = blockIdx.x * kThreads + threadIdx.x; i < vocab; i += stride) {
@@ -115,10 +110,7 @@ __global__ void __launch_bounds__(kThreads) LookKernel(const float* logits, cons
   all.sum = logf(all.sum);
   parts[0] = all;
   const float x = logits[all.best_id];
-  answer->token = all.best_id, answer->logprob = (x == all.max ? 0.0f : x - all.max) - all.sum;
-  answer->n_nan = all.n_nan, answer->n_forbidden = all.n_forbidden;
-  __threadfence_system();
-  *static_cast<volatile uint32_t*>(&answer->number) = number;
+  *answer = {all.best_id, (x == all.max ? 0.0f : x - all.max) - all.sum, all.n_nan, all.n_forbidden};
 }
 
 __global__ void KeyKernel(const float* l, float temperature, uint32_t* keys, int* ids, int vocab) {
@@ -277,7 +269,7 @@ absl::StatusOr<Pinned> MakePinned(CudaDevice& d, const SampleArgs& args) {
   return pinned;
 }
 
-absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned, uint32_t number) {
+absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned) {
   const int vocab = static_cast<int>(args.logits.dim[0]);
   const bool draws = args.temperature > 0;
   RILL_ASSIGN_OR_RETURN(Work work, MakeWork(d, vocab, draws || !args.top_ids.empty()));
@@ -288,8 +280,7 @@ absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned,
     BiasKernel<<<1, kThreads, 0, d.stream()>>>(work.l, pinned.lists);
     l = work.l;
   }
-  static const bool early = CanStartEarly(LookKernel);
-  RILL_RETURN_IF_ERROR(LaunchEarly(d, LookKernel, kParts, kThreads, 0, early, "sample", logits, l, vocab, work.parts, d.ticket(), pinned.answer, number));
+  LookKernel<<<kParts, kThreads, 0, d.stream()>>>(logits, l, vocab, work.parts, d.ticket(), pinned.answer);
   if (draws) {
     RILL_RETURN_IF_ERROR(Sort(d, l, args.temperature, vocab, work));
     DrawKernel<<<1, kThreads, 0, d.stream()>>>(work.sorted_keys, work.sorted_ids, vocab,
@@ -304,32 +295,14 @@ absl::Status Launch(CudaDevice& d, const SampleArgs& args, const Pinned& pinned,
   return d.Launched("sample");
 }
 
-// Waits for the answer itself: it is there some microseconds before the stream says that its kernel is over, and the next step can be on its way by then.
-absl::Status AwaitAnswer(CudaDevice& d, Answer* answer, uint32_t number) {
-  constexpr int kAsksOfTheDevice = 1 << 14;  // a device that fails answers never
-  const std::atomic_ref<uint32_t> at(answer->number);
-  for (int asks = 1; at.load(std::memory_order_acquire) != number; ++asks) {
-    if (asks % kAsksOfTheDevice != 0) continue;
-    const cudaError_t state = cudaStreamQuery(d.stream());
-    if (state != cudaErrorNotReady) return d.Take(state, "wait for the sampled token");
-    std::this_thread::yield();
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::Status Sample(Device& device, const SampleArgs& args) {
-  static std::atomic<uint32_t> calls{0};
   CudaDevice& d = Cast(device);
   RILL_RETURN_IF_ERROR(Enter(d, args));
   RILL_ASSIGN_OR_RETURN(const Pinned pinned, MakePinned(d, args));
-  const uint32_t number = calls.fetch_add(1, std::memory_order_relaxed);
-  pinned.answer->number = ~number;
-  RILL_RETURN_IF_ERROR(Launch(d, args, pinned, number));
-  // What is drawn or listed comes behind the first look.
-  const bool only_look = !(args.temperature > 0) && args.top_ids.empty();
-  RILL_RETURN_IF_ERROR(only_look ? AwaitAnswer(d, pinned.answer, number) : d.Synchronize());
+  RILL_RETURN_IF_ERROR(Launch(d, args, pinned));
+  RILL_RETURN_IF_ERROR(d.Synchronize());
   const int64_t vocab = args.logits.dim[0];
   if (pinned.answer->n_nan > 0) {
     return absl::InvalidArgumentError(absl::StrCat("sample.logits: ", pinned.answer->n_nan, " of ", vocab, " are NaN"));
