@@ -87,7 +87,8 @@ list() {
     name=$(basename "$program" _test)
     [[ $name =~ $only ]] || continue
     if [ "$1" != none ] && [[ $name != kernels_* ]]; then continue; fi
-    cases=$("$program" --gtest_list_tests '--gtest_filter=*cuda*' 2>/dev/null | awk '/^[^ ]/ { suite = $1 } /^  / { print suite $1 }')
+    cases=$("$program" --gtest_list_tests '--gtest_filter=*cuda*') || { echo "tests/cuda.sh: $program does not run" >&2 && return 1; }
+    cases=$(awk '/^[^ ]/ { suite = $1 } /^  / { print suite $1 }' <<<"$cases")
     if [ -z "$cases" ]; then continue; fi
     if [ "$1" = none ]; then printf '%s\t%s\t%s\t%s\n' "$name" "$1" "$program" '*cuda*'; continue; fi
     local one_case
