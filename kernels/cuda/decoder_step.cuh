@@ -335,29 +335,36 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void StageNormed(Step s, const float* w, uint32_t rows_at, bool embedded, unsigned x_mark, unsigned row_mark) {
   const PlainRow* rows = &SharedAt<const PlainRow>(rows_at);
   const int i = ThreadId(), K = s.p().hidden, padded = (K + kGroup - 1) / kGroup * kGroup;
-  if (8 * (i - i % kWarp) >= padded) {  // a warp without values: what it would compute takes the others' time
-    if (!embedded) Barrier::Wait(s);
-    LeaveNoSums(s.shared().partial);
-    SyncWorkers();  // of BlockSums()
-    SyncWorkers();
-    return;
+  // A warp without values leaves the work to the others, whose time it would take. Barriers are common: synccheck takes two in two branches for threads that
+  // never meet.
+  const bool has_values = 8 * (i - i % kWarp) < padded;
+  Eight weight = {}, value = {};
+  uint4 row[kMostPlainRows] = {};
+  if (has_values) {
+    weight = LoadEight<false>(w, i, K);
+#pragma unroll
+    for (int j = 0; j < kMostPlainRows; ++j) row[j] = LoadWeights(rows[j].weight + 8 * i, rows[j].weight != nullptr && 8 * i < K);
   }
-  const Eight weight = LoadEight<false>(w, i, K);
-  uint4 row[kMostPlainRows];
-#pragma unroll
-  for (int j = 0; j < kMostPlainRows; ++j) row[j] = LoadWeights(rows[j].weight + 8 * i, rows[j].weight != nullptr && 8 * i < K);
   if (!embedded) Barrier::Wait(s);
-  Eight value = StreamEight(i, embedded, x_mark);
-  float sums[1 + kMostPlainRows] = {AddSquares(value, 0)};
-  value = Times(value, weight);
+  if (has_values) {
+    value = StreamEight(i, embedded, x_mark);
+    float sums[1 + kMostPlainRows] = {AddSquares(value, 0)};
+    value = Times(value, weight);
 #pragma unroll
-  for (int j = 0; j < kMostPlainRows; ++j) sums[1 + j] = AddDot(row[j], value, 0);
-  if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0], embedded, x_mark);
-  const float mine = BlockSums(sums, s.shared().partial);
-  const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
-  if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = Marked(mine * inverse, row_mark);
-  StageHidden<F>(Times(value, inverse), i, padded);
-  if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, embedded, x_mark);
+    for (int j = 0; j < kMostPlainRows; ++j) sums[1 + j] = AddDot(row[j], value, 0);
+    if (K > kKeptValues) sums[0] = AddSquaresBeyond(sums[0], embedded, x_mark);
+    LeaveSums(sums, s.shared().partial);
+  } else {
+    LeaveNoSums(s.shared().partial);
+  }
+  SyncWorkers();
+  if (has_values) {
+    const float mine = TakeSum(s.shared().partial);
+    const float inverse = rsqrtf(__shfl_sync(0xffffffffu, mine, 0) / static_cast<float>(K) + s.p().norm_eps);
+    if (i > 0 && i <= kMostPlainRows && rows[i - 1].weight != nullptr) *rows[i - 1].to = Marked(mine * inverse, row_mark);
+    StageHidden<F>(Times(value, inverse), i, padded);
+    if (padded > kKeptValues) StageBeyond<F>(w, inverse, padded, embedded, x_mark);
+  }
   SyncWorkers();
 }
 

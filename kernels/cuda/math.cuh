@@ -72,8 +72,9 @@ __device__ __forceinline__ float BlockSum(float x, float* scratch) {
   return LaneSum<n_warps>(scratch[ThreadId() % n_warps]);
 }
 
-// Four sums over the workers for little more than the price of one; the thread gets sum ThreadId() % 4. `scratch` holds four floats a warp.
-__device__ __forceinline__ float BlockSums(const float (&x)[4], float* scratch) {
+// Four sums over the workers for little more than the price of one, in two halves with a barrier of the workers between them: a warp leaves its sums, or none;
+// then a thread has sum ThreadId() % 4. `scratch` holds four floats a warp.
+__device__ __forceinline__ void LeaveSums(const float (&x)[4], float* scratch) {
   const int lane = ThreadId() % kWarp, odd = lane & 1, second = lane & 2;
   const float low = (odd ? x[1] : x[0]) + __shfl_xor_sync(0xffffffffu, odd ? x[0] : x[1], 1);
   const float high = (odd ? x[3] : x[2]) + __shfl_xor_sync(0xffffffffu, odd ? x[2] : x[3], 1);
@@ -81,17 +82,17 @@ __device__ __forceinline__ float BlockSums(const float (&x)[4], float* scratch) 
 #pragma unroll
   for (int offset = 4; offset < kWarp; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
   if (lane < 4) scratch[ThreadId() / kWarp * 4 + lane] = sum;
-  SyncWorkers();
+}
+__device__ __forceinline__ void LeaveNoSums(float* scratch) {
+  if (ThreadId() % kWarp < 4) scratch[ThreadId() / kWarp * 4 + ThreadId() % kWarp] = 0;
+}
+__device__ __forceinline__ float TakeSum(const float* scratch) {
   static_assert(kWorkers == 2 * kWarp * kWarp / 4, "a lane adds two of the warps' sums");
-  sum = scratch[lane] + scratch[kWarp + lane];
+  const int lane = ThreadId() % kWarp;
+  float sum = scratch[lane] + scratch[kWarp + lane];
 #pragma unroll
   for (int offset = 4; offset < kWarp; offset *= 2) sum += __shfl_xor_sync(0xffffffffu, sum, offset);
   return sum;
-}
-
-// A warp's part of BlockSums() when it has nothing to add; the barrier in it is the caller's.
-__device__ __forceinline__ void LeaveNoSums(float* scratch) {
-  if (ThreadId() % kWarp < 4) scratch[ThreadId() / kWarp * 4 + ThreadId() % kWarp] = 0;
 }
 
 // Sixteen bytes of weights, zeros unless `wanted`: read once a token, so they must not push activations out of the first-level
