@@ -19,7 +19,7 @@ template <int kRows>
 struct KdaSizes {
   static constexpr bool kUsual = kRows == kUsualRows;
   __device__ __forceinline__ static int K(const StepKda& k) { return kUsual ? kUsualK : k.K; }
-  __device__ __forceinline__ static int W(const StepKda& k) { return kUsual ? 4 : k.W; }
+  __device__ __forceinline__ static int W(const StepKda& k) { return kUsual ? kUsualTaps : k.W; }
   __device__ __forceinline__ static int Rank(const StepKda& k) { return kUsual ? kUsualRank : k.rank; }
 };
 

@@ -9,8 +9,9 @@
 
 namespace rill::cuda {
 
-inline constexpr int kUsualRows = 8;  // of the state, that a thread has in a usual head (decoder_kda.cuh)
-inline constexpr int kUsualK = kUsualRows * kKeyParts, kUsualItems = 2 * kUsualK + kStepSlice, kUsualSlices = kUsualK / kStepSlice, kUsualRank = 128;
+inline constexpr int kUsualRows = kUsualK / kKeyParts;  // of the state, that a thread has
+inline constexpr int kUsualItems = 2 * kUsualK + kStepSlice, kUsualSlices = kUsualK / kStepSlice;
+static_assert(kUsualRows * kKeyParts == kUsualK && kUsualTaps == 4, "a channel's taps are a float4");
 inline constexpr int kGateRowBytes = 2 * kUsualRank;
 inline constexpr int kStateRows = kTileRows * kGateRowBytes / (kStepSlice * 4);  // of the state, that a unit has
 enum SliceUnit {

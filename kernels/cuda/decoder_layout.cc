@@ -122,7 +122,7 @@ StepKda MakeKda(const KdaWeights& w, const DecoderLayerState& state) {
   k.rank = static_cast<int>(w.gate_rank), k.C = k.H * k.K;
   k.scale = w.scale, k.norm_eps = w.norm_eps;
   k.f_b = w.f_b, k.g_b = w.g_b;
-  k.usual = k.H % 4 == 0 && k.K == 128 && k.W == 4 && k.rank == 128 && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
+  k.usual = k.H % 4 == 0 && k.K == kUsualK && k.W == kUsualTaps && k.rank == kUsualRank && k.f_b.format == WeightFormat::kBf16 && k.g_b.format == WeightFormat::kBf16;
   k.conv[0] = w.conv_q.f32(), k.conv[1] = w.conv_k.f32(), k.conv[2] = w.conv_v.f32();
   k.a_log = w.a_log.f32(), k.dt_bias = w.dt_bias.f32(), k.o_norm = w.o_norm.f32();
   k.state = state.kda_state.f32(), k.tail = state.conv_tail.f32();

@@ -20,12 +20,13 @@ inline constexpr int kMostPlainRows = 3;     // of a block, that go with the nor
 inline constexpr int kKeptValues = 8 * kStepThreads;  // of the hidden vector, eight a thread
 inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
 inline constexpr int kMaxExperts = 1024;
+inline constexpr int kUsualK = 128, kUsualTaps = 4, kUsualRank = 128;  // of the KDA heads that have a phase compiled for them: channels, taps, rank of the gates
 inline constexpr int kMostQuickExperts = kStepThreads / 2;  // that the quick choice takes, two threads each
 
 struct StepKda {
   int H, K, W, rank, C;
   float scale, norm_eps;
-  bool usual;               // heads in fours, 128 channels, four taps, bf16 gates of rank 128
+  bool usual;               // heads in fours, of kUsualK channels and kUsualTaps taps, with bf16 gates of rank kUsualRank
   MatrixView f_b, g_b;
   const float* conv[3];     // [C, W] of q, k, v
   const float *a_log, *dt_bias, *o_norm;

@@ -269,7 +269,7 @@ __device__ __forceinline__ void StageHidden(const Eight& value, int i, int padde
 }
 
 // The first layer's input is a row of the embedding. Every block brings the whole row to the start of the phase's memory, and its own rows to the
-// residual stream; all of it there by all blocks would take longer than a layer's inputs. Ends behind a barrier of the workers.
+// residual stream; all of it there by all blocks would take longer than a layer's inputs.
 template <WeightFormat F>
 __device__ __forceinline__ void EmbedAs(Step s) {
   constexpr int kAtOnce = 5;  // of 2,304 values all, in one trip
@@ -292,6 +292,7 @@ __device__ __forceinline__ void EmbedAs(Step s) {
     }
   }
 }
+// Ends behind a barrier of the workers.
 inline __device__ __noinline__ void Embed(Step s) {
   switch (s.p().embedding.format) {
     case WeightFormat::kF32: EmbedAs<WeightFormat::kF32>(s); break;
