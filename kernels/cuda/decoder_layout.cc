@@ -164,6 +164,10 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
       grow(s.mixed, ExpandShares(shape.latent) * shape.n_heads * shape.value);
       grow(s.absorbed, shape.n_heads * shape.latent);
       grow(s.partials, kMaxSlots * shape.n_heads * PartialFloats(shape.latent));
+      grow(s.short_queries, shape.n_heads * (shape.latent + shape.rope));
+      grow(s.short_row, shape.latent + shape.rope);
+      grow(s.short_partials, kShortParts * shape.n_heads * PartialFloats(shape.latent));
+      grow(s.short_values, shape.n_heads * shape.value);
     }
     if (w.is_moe) {
       grow(s.logits, w.moe.router.rows);
@@ -177,7 +181,8 @@ ScratchSizes MeasureScratch(const DecoderSpec& spec) {
 }
 
 uint64_t ScratchBytes(const ScratchSizes& s) {
-  return sizeof(float) * (s.x + s.projected + s.heads + s.squares + s.mixed + s.logits + s.activated + s.activated_groups + s.absorbed + s.partials);
+  return sizeof(float) * (s.x + s.projected + s.heads + s.squares + s.mixed + s.logits + s.activated + s.activated_groups + s.absorbed + s.partials +
+                          s.short_queries + s.short_row + s.short_partials + s.short_values);
 }
 
 StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
@@ -192,6 +197,7 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
   scratch.mixed = take(s.mixed), scratch.logits = take(s.logits);
   scratch.activated = take(s.activated), scratch.activated_groups = take(s.activated_groups);
   scratch.absorbed = take(s.absorbed), scratch.partials = take(s.partials);
+  scratch.short_queries = take(s.short_queries), scratch.short_row = take(s.short_row), scratch.short_partials = take(s.short_partials), scratch.short_values = take(s.short_values);
   return scratch;
 }
 
@@ -203,8 +209,9 @@ int PassRows(int max_units, int matrices, int64_t cols, int ragged) {
 // What a layer must know of its step.
 struct LayerPlace {
   int blocks, max_units;            // of the grid; of a job
+  bool slots;                       // weights come by slots
   int mla_inputs;                   // where they begin among the projected ones
-  unsigned kda_before, moe_before;  // layers of the kind
+  unsigned kda_before, mla_before, moe_before;  // layers of the kind
 };
 
 StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, const LayerPlace& place) {
@@ -223,7 +230,7 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
     AddInputs(l.inputs, place.mla_inputs, {&w.mla.q, &w.mla.kv_a}, {});
     l.inputs.with_norm = true;  // there are none
     l.o = w.mla.o;
-    l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache};
+    l.mla = {w.mla.shape, w.mla.scale, w.mla.norm_eps, w.mla.kv_norm.f32(), w.mla.kv_b, state.mla_cache, place.mla_before};
   }
   l.glu = w.is_moe ? w.moe.shared : w.dense;
   if (w.is_moe) {
@@ -249,48 +256,50 @@ StepLayer MakeStepLayer(const LayerWeights& w, const DecoderLayerState& state, c
   int n = 0;
   for (int i = 0; i < l.inputs.plain; ++i) ask(l.plain, &n, l.inputs.weight[i]);
   n = 0;
-  // Behind attention, which has all of the slots' memory, the output projection and the next matrices come from there as well.
-  if (w.is_kda) {
+  if (!w.is_kda) {
+    ask(l.ahead, &n, l.mla.kv_b);
+    AddAhead(l.ahead[n++], l.mla.kv_norm, sizeof(float) * l.mla.shape.latent, warps);
+  } else if (!place.slots || !l.kda.usual) {  // else the slots bring it, and asking twice costs 1.4 % of a step
     for (const MatrixView* m : {&l.kda.f_b, &l.kda.g_b}) ask(l.ahead, &n, *m);
     AddAhead(l.ahead[n++], l.kda.state, sizeof(float) * l.kda.C * l.kda.K, warps);
-  } else {
-    for (const MatrixView* m : {&l.mla.kv_b, &l.o, &l.glu.gate, &l.glu.up}) ask(l.ahead, &n, *m);
   }
   ask(l.ahead, &n, l.moe.router);
+  if (w.is_kda) return l;
+  n = 0;
+  for (const MatrixView* m : {&l.o, &l.glu.gate, &l.glu.up}) ask(l.behind, &n, *m);
   return l;
 }
 
-std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units) {
-  LayerPlace place = {blocks, max_units, static_cast<int>(Projected(spec, true)), 0, 0};
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, const StepParams& params) {
+  LayerPlace place = {blocks, params.max_units, params.slots > 0, static_cast<int>(Projected(spec, true)), 0, 0, 0};
   std::vector<StepLayer> layers;
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     layers.push_back(MakeStepLayer(spec.layers[i], spec.states[i], place));
-    place.kda_before += spec.layers[i].is_kda, place.moe_before += spec.layers[i].is_moe;
+    place.kda_before += spec.layers[i].is_kda, place.mla_before += !spec.layers[i].is_kda, place.moe_before += spec.layers[i].is_moe;
   }
   return layers;
 }
 
-int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks) {
-  int64_t heads = 1;
-  for (const LayerWeights& w : spec.layers) {
-    if (!w.is_kda) heads = std::max(heads, w.mla.shape.n_heads);
-  }
-  return std::max<int64_t>(1, std::min(blocks, kMaxSlots) / CeilDiv(heads, kTileHeads)) * kWgmmaRows;
-}
-
-// A barrier behind each phase but the last, and none where marks do: behind a KDA layer's inputs and behind the router. decoder_walk.cuh has the same.
+// A barrier behind each phase but the last, and none where marks do: behind a layer's inputs and behind the router, and all through attention by heads.
+// decoder_walk.cuh has the same.
 StepCounts CountStep(const DecoderSpec& spec) {
   StepCounts n = {};
   for (const LayerWeights& w : spec.layers) {
-    n.barriers += (w.is_kda ? 2 : 5) + 2;
-    n.kda += w.is_kda, n.moe += w.is_moe;
+    n.barriers += (w.is_kda ? 2 : 2 + kShortBarriersLess) + 2;
+    n.kda += w.is_kda, n.mla += !w.is_kda, n.moe += w.is_moe;
   }
   return n;
 }
 
+void PlaceStep(int64_t position, StepParams* params) {
+  params->position = position;
+  params->is_short = position < params->short_until;
+}
+
 void AdvanceParams(const StepCounts& counts, unsigned blocks, StepParams* params) {
-  params->barrier_base += counts.barriers * blocks;
-  params->kda_uses += counts.kda, params->moe_uses += counts.moe;
+  params->barrier_base += counts.Barriers(params->is_short) * blocks;
+  params->kda_uses += counts.kda, params->mla_uses += counts.mla, params->moe_uses += counts.moe;
+  if (params->is_short) params->short_uses += counts.mla;
 }
 
 }  // namespace rill::cuda

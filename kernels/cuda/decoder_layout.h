@@ -16,6 +16,7 @@ inline constexpr int kStepThreads = 512;     // workers of a block, one block a 
 inline constexpr int kStepSlice = 32;        // value columns of a KDA head that a block updates
 inline constexpr int kStepWarps = kStepThreads / 32;
 inline constexpr int kMaxInputs = 6;
+inline constexpr int64_t kNever = INT64_MAX;  // a position that no step has
 inline constexpr int kMostPlainRows = 3;     // of a block, that go with the norm
 inline constexpr int kKeptValues = 8 * kStepThreads;  // of the hidden vector, eight a thread
 inline constexpr int kMaxTopK = 15;          // two segments a chosen expert in one job
@@ -43,6 +44,7 @@ struct StepMla {
   const float* kv_norm;
   MatrixView kv_b;
   MlaCacheView cache;
+  unsigned use;             // MLA layers before this one
 };
 
 // Bytes to ask for ahead, 16-byte aligned; each warp of the grid asks for `each` of them.
@@ -50,7 +52,8 @@ struct Ahead {
   const char* data;
   int bytes, each;
 };
-inline constexpr int kMaxAhead = 10;
+inline constexpr int kMaxAhead = 5;   // f_b, g_b, state or kv_b, kv_norm; router; those behind attention: o, gate, up
+inline constexpr int kMaxBehind = 6;
 
 // Where the matrices of an expert's record lie: values and scales of gate, up, down.
 struct RecordOffsets {
@@ -100,6 +103,7 @@ struct alignas(16) StepLayer {
   StepMla mla;
   Ahead plain[kMaxInputs];  // what the workers read by themselves: plain inputs
   Ahead ahead[kMaxAhead];   // gates and state or kv_b, router; empty behind the last
+  Ahead behind[kMaxBehind];  // an attention that takes the slots' memory: what would have come by them
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
 };
@@ -107,7 +111,7 @@ struct alignas(16) StepLayer {
 // Vectors between phases, all float32. Marked ones: marked.cuh.
 struct StepScratch {
   float* x;          // [D] residual stream, marked
-  float* projected;  // inputs of the mixer; those of KDA marked, those of MLA behind them
+  float* projected;  // inputs of the mixer, marked; those of MLA behind those of KDA
   float* heads;      // [C] output of the KDA heads, without their roots, marked
   float* squares;    // [H, K / kStepSlice] sums of squares of a KDA head's slices, marked
   float* mixed;      // output of attention in shares to be added up, [ExpandShares(R), H, V]
@@ -116,6 +120,9 @@ struct StepScratch {
   float* activated_groups;  // [top_k] experts' activations as integer groups (stage.cuh)
   float* absorbed;   // [H, R]
   float* partials;   // [kMaxSlots, H, PartialFloats(R)]
+  // Of attention by heads, marked: absorbed queries with their rope part [H, R + P], the token's row of the cache [R + P], partials
+  // [kShortParts, H, PartialFloats(R)], answers [H, V].
+  float *short_queries, *short_row, *short_partials, *short_values;
 };
 
 struct StepParams {
@@ -128,9 +135,11 @@ struct StepParams {
   StepScratch scratch;
   unsigned* barrier;         // arrivals so far, never reset (GridBarrier)
   unsigned barrier_base;     // how many when this step begins
-  unsigned kda_uses, moe_uses;  // layers of a kind that the steps before this one went through
+  unsigned kda_uses, mla_uses, moe_uses;  // layers of a kind that the steps before this one went through
+  unsigned short_uses;       // MLA layers of those steps whose context was short
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
-  bool wgmma;                // the host's: attention of long contexts is by warpgroup products
+  int64_t short_until, wgmma_from;  // the host's: positions below and from which attention is by heads (0: never), or by warpgroup products (kNever)
+  bool is_short;             // attention of this step is by heads
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many units, and where in shared memory they begin
@@ -144,7 +153,7 @@ struct StepParams {
 
 // Sizes in floats.
 struct ScratchSizes {
-  uint64_t x, projected, heads, squares, mixed, logits, activated, activated_groups, absorbed, partials;
+  uint64_t x, projected, heads, squares, mixed, logits, activated, activated_groups, absorbed, partials, short_queries, short_row, short_partials, short_values;
 };
 
 // The format of the big matrices: all of them have the head's.
@@ -154,26 +163,27 @@ absl::Status CheckSpec(const DecoderSpec& spec);
 ScratchSizes MeasureScratch(const DecoderSpec& spec);
 uint64_t ScratchBytes(const ScratchSizes& sizes);
 StepScratch PlaceScratch(const ScratchSizes& sizes, void* memory);
-// For a grid of `blocks`; a job may have `max_units`.
-std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, int max_units);
+// For a grid of `blocks` whose shared memory is shared out as `params` tell.
+std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, const StepParams& params);
 // Rows that a pass may take of each of `matrices` matrices with `cols` inputs, when up to `ragged` tiles are not full.
 int PassRows(int max_units, int matrices, int64_t cols, int ragged);
 
-// Of one step: barriers across the grid, and layers.
+// Of one step: barriers across the grid, and layers. Each MLA layer whose attention is by heads has kShortBarriersLess fewer.
+inline constexpr unsigned kShortBarriersLess = 2;
 struct StepCounts {
-  unsigned barriers, kda, moe;
+  unsigned barriers, kda, mla, moe;
+
+  unsigned Barriers(bool is_short) const { return barriers - (is_short ? kShortBarriersLess * mla : 0); }
 };
 StepCounts CountStep(const DecoderSpec& spec);
-// Moves what is counted for ever on by a step of `blocks` blocks.
+// Of the step at `position`, with which kind of attention.
+void PlaceStep(int64_t position, StepParams* params);
+// Moves what is counted for ever on by that step, of `blocks` blocks.
 void AdvanceParams(const StepCounts& counts, unsigned blocks, StepParams* params);
 
-// Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (token, position and
-// what is counted are the caller's) and the shared memory a block needs.
+// Everything of a step but its token: the layers and the scratch in one buffer, the kernel's parameters (the token is the caller's; PlaceStep() and
+// AdvanceParams() do the rest) and the shared memory a block needs.
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes);
-
-// From this position on the kernel with warpgroup products is taken, where there is one: blocks then have more tiles than a stage of those, and with
-// fewer the portable attention is shorter (4.4 us instead of 5.4 for one tile, H200).
-int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks);
 
 // The step kernel for big matrices of format F; one file a format (decoder_q4.cu, ...).
 template <WeightFormat F>

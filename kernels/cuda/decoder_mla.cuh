@@ -1,5 +1,4 @@
-// kernels/cuda/decoder_mla.cuh — the MLA mixer within a fused decode step: append and absorb, attend, expand, and what of the output
-// projection knows how the values lie.
+// kernels/cuda/decoder_mla.cuh — the MLA mixer within a fused decode step: append and absorb, attend, expand. Short contexts: decoder_mla_short.cuh.
 #pragma once
 
 #include "kernels/cuda/decoder_step.cuh"
@@ -16,37 +15,55 @@ __device__ __forceinline__ MlaTask TaskOf(Step s) {
   return a;
 }
 
-// The projected query of head h.
+// The projected query of head h, marked.
 __device__ __forceinline__ const float* Queries(Step s, int h) {
   const MlaShape& shape = s.l().mla.shape;
   return s.p().scratch.projected + s.l().inputs.at[0] + h * static_cast<int>(shape.nope + shape.rope);
 }
+// Projected values of the token's row of the cache, before their norm, marked.
+__device__ __forceinline__ const float* NewRow(Step s) { return s.p().scratch.projected + s.l().inputs.at[1]; }
 
 // ---- absorb: a unit is kAbsorbColumns columns of a head's q~; behind the last unit comes the new row of the cache -----------------------
 
 __device__ __forceinline__ int CountAbsorbUnits(Step s) { return TaskOf(s).H * AbsorbParts(TaskOf(s).R); }
 
-inline __device__ __noinline__ void MlaAppend(Step s) {
-  AppendRow(TaskOf(s), s.p().scratch.projected + s.l().inputs.at[1], s.l().mla.kv_norm, s.l().mla.norm_eps, s.p().position, s.shared().scratch);
+// put(i, x) gets the row's values as the cache does.
+template <typename Put>
+__device__ __forceinline__ void MlaAppend(Step s, Put put) {
+  const MlaTask a = TaskOf(s);
+  const float* row = NewRow(s);
+  const unsigned mark = s.mla_mark();
+  MakeRow(a, [&](int i) { return AwaitMarked(row + i, mark); }, s.l().mla.kv_norm, s.l().mla.norm_eps, s.shared().scratch, [&](int i, float x) {
+    PutInCache(a, s.p().position, i, x);
+    put(i, x);
+  });
 }
 
+template <WeightFormat F>
 struct AbsorbUnit {
   int h, column;
   AbsorbWords words;
 
-  // What needs no query.
-  template <WeightFormat F>
-  __device__ __forceinline__ void Load(Step s, int unit) {
+  // Asks for what needs no query.
+  __device__ __forceinline__ AbsorbUnit(Step s, int unit) {
     const MlaTask a = TaskOf(s);
     h = unit / AbsorbParts(a.R), column = unit % AbsorbParts(a.R) * kAbsorbColumns;
-    words.Load(a, h, column, h < a.H && AbsorbsWords<F>(a));
+    words.Load(a, h, column, AbsorbsWords<F>(a));
   }
-  template <WeightFormat F>
-  __device__ __forceinline__ void Run(Step s) {
+  // put(c, x) as Absorb() has it. The query comes to shared memory behind what Absorb() uses there.
+  template <typename Put>
+  __device__ __forceinline__ void Run(Step s, Put put) const {
     const MlaTask a = TaskOf(s);
-    Absorb<F>(a, Queries(s, h), h, column, words, s.p().scratch.absorbed, reinterpret_cast<float*>(s.memory()));
+    float *shared = reinterpret_cast<float*>(s.memory()), *query = shared + kAbsorbFloats;
+    const float* from = Queries(s, h);
+    const unsigned mark = s.mla_mark();
+#pragma unroll 1
+    for (int i = ThreadId(); i < a.N + a.P; i += kStepThreads) query[i] = AwaitMarked(from + i, mark);
+    SyncWorkers();
+    Absorb<F>(a, [query](int i) { return query[i]; }, h, column, words, put, shared);
   }
 };
+constexpr size_t AbsorbBytes(int64_t nope, int64_t rope) { return (kAbsorbFloats + nope + rope) * sizeof(float); }
 
 // ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to kTileHeads heads, else one -------------------------
 
@@ -91,7 +108,8 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   for (int unit = BlockId(); unit < units.count(); unit += GridSize()) {
     const int slot = unit % units.slots, h = unit / units.slots;
     const TileRange range = SlotTiles(length, slot, units.slots);
-    AttendPlain(a, s.p().scratch.absorbed + h * a.R, Queries(s, h) + a.N, range.begin * kMlaTile,
+    const float* rope = Queries(s, h) + a.N;
+    AttendPlain(a, s.p().scratch.absorbed + h * a.R, [&](int p) { return Unmarked(LoadShared(rope + p)); }, range.begin * kMlaTile,
                 min(range.end * kMlaTile, length), PartialOf(s, slot, h), s.shared().partial);
     SyncWorkers();
   }
@@ -122,5 +140,12 @@ struct ExpandUnit {
              s.p().scratch.mixed + (rows.share * a.H + rows.h) * a.V, false, *reinterpret_cast<ExpandShared*>(s.memory()));
   }
 };
+
+// The heads' values staged for the output projection. Ends behind a barrier of the workers.
+template <WeightFormat F>
+__device__ __forceinline__ void StageMixed(Step s) {
+  StageShares<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols), ExpandShares(TaskOf(s).R));
+  SyncWorkers();
+}
 
 }  // namespace rill::cuda

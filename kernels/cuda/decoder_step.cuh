@@ -25,6 +25,7 @@ struct StepShared {
   StepParams params;
   StepLayer layer[kLayersKept];
   PlainRow plain[kLayersKept][kPlainPlaces][kMostPlainRows];  // of the same layers; by the feeders
+  const void* page[kLayersKept][kShortContext / kPageTokens];  // of the same layers' caches, where attention is by heads; by the feeders
   JobQueue queue;
   uint64_t has_chosen;            // signal: the layer's experts are known
   uint64_t has_mixed;             // signal: attention needs the slots' memory no more
@@ -58,6 +59,9 @@ struct Step {
 
   // The marks of this layer's use of what is written once a layer of its kind.
   __device__ __forceinline__ unsigned kda_mark() const { return (p().kda_uses + l().kda.use + 1) & 1; }
+  __device__ __forceinline__ unsigned mla_mark() const { return (p().mla_uses + l().mla.use + 1) & 1; }
+  __device__ __forceinline__ unsigned inputs_mark() const { return l().is_kda ? kda_mark() : mla_mark(); }
+  __device__ __forceinline__ unsigned short_mark() const { return (p().short_uses + l().mla.use + 1) & 1; }  // of what is written in short contexts alone
   __device__ __forceinline__ unsigned router_mark() const { return (p().moe_uses + l().moe.use + 1) & 1; }
 
   // This warp's place among all warps of the grid, from the last warp of a block down: what few rows there are goes to warps

@@ -10,7 +10,7 @@
 
 #include "kernels/cuda/decoder_feed.cuh"
 #include "kernels/cuda/decoder_kda.cuh"
-#include "kernels/cuda/decoder_mla.cuh"
+#include "kernels/cuda/decoder_mla_short.cuh"
 
 namespace rill::cuda {
 
@@ -93,7 +93,7 @@ struct InputRows {
   }
   template <bool>
   __device__ __forceinline__ static void Done(Step s, const Job& job, float) {
-    WriteSums(SharedAddress(&job), s.queue().memory, {s.p().scratch.projected, s.l().is_kda, false, s.kda_mark(), 0, 0});
+    WriteSums(SharedAddress(&job), s.queue().memory, {s.p().scratch.projected, true, false, s.inputs_mark(), 0, 0});
   }
 };
 
@@ -142,7 +142,6 @@ __device__ __noinline__ void InputPhase(Step s) {
   EnterStep(s);
   if (!s.l().inputs.with_norm) MultiplyPlainInputs(s);
   RunPasses<F, InputRows<F>>(s);
-  if (!CurrentStep().l().is_kda) Barrier::Arrive(s);  // KDA's inputs are marked, and a block needs few of them
 }
 
 // ---- mixers: from the projected inputs to the residual stream --------------------------------------------------------------
@@ -175,17 +174,17 @@ __device__ __noinline__ void KdaPhase(Step s) {
   if (BlockId() + GridSize() < CountSlices<kRows>(s)) RunMoreSlices<F, kRows, Barrier>(s);
 }
 
+// The inputs are marked, and a block needs few of them.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void MlaAbsorbPhase(Step s) {
 #pragma unroll 1
-  for (int i = BlockId();; i += GridSize()) {
-    AbsorbUnit unit;
-    unit.Load<F>(s, i);
-    if (i == BlockId()) Barrier::Wait(s);
-    const int units = CountAbsorbUnits(s);
-    if (i < units) unit.Run<F>(s);
-    else if (i == units) MlaAppend(s);
-    if (i + GridSize() > units) break;
+  for (int i = BlockId(); i <= CountAbsorbUnits(s); i += GridSize()) {
+    if (i == CountAbsorbUnits(s)) {
+      MlaAppend(s, [](int, float) {});
+      break;
+    }
+    const AbsorbUnit<F> unit(s, i);
+    unit.Run(s, [&](int c, float x) { PutQuery(TaskOf(s), s.p().scratch.absorbed, unit.h, c, x); });
   }
   Barrier::Arrive(s);
 }
@@ -227,18 +226,36 @@ __device__ __noinline__ void MlaExpandPhase(Step s) {
   }
   Barrier::Arrive(s);
 }
-template <WeightFormat F, bool kKda, typename Barrier>
+// A block arrives at the barrier in front of the output projection as soon as it has left the inputs: there is no other. Absorb, attend and expand are one
+// behind the other for all of a block's units, so that no block waits for what a waiting one has yet to begin.
+template <WeightFormat F, typename Barrier>
+__device__ __noinline__ void MlaShortPhase(Step s) {
+  Barrier::ArriveMarked(s);
+  ShortAbsorb<F>(s);
+#pragma unroll 1
+  for (int unit = BlockId(); unit < CountShortUnits(s); unit += GridSize()) {
+    ShortAttend(s, unit);
+    if (unit + GridSize() < CountShortUnits(s)) SyncWorkers();
+  }
+  SyncWorkers();  // a block that attended nothing has the query's place for the latent, too
+#pragma unroll 1
+  for (int unit = BlockId(); unit < CountShortUnits(s); unit += GridSize()) {
+    ShortExpand<F>(s, unit);
+    if (unit + GridSize() < CountShortUnits(s)) SyncWorkers();
+  }
+}
+
+// One copy of the code for both mixers: what is executed once a layer comes from far.
+template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
-  if (!kKda) Arrive(s.shared().has_mixed);
+  const bool is_kda = s.l().is_kda, is_short = s.p().is_short;
+  if (!is_kda && !is_short) Arrive(s.shared().has_mixed);
   const float before = Rows::Ask(s);
   Barrier::Wait(s);
-  if constexpr (kKda) {
-    StageHeads<F>(s);
-  } else {
-    StageShares<F>(s.memory_at(), s.p().scratch.mixed, static_cast<int>(s.l().o.cols), ExpandShares(TaskOf(s).R));
-    SyncWorkers();
-  }
+  if (is_kda) StageHeads<F>(s);
+  else if (is_short) StageShortValues<F>(s);
+  else StageMixed<F>(s);
   RunPasses<F, Rows>(s, before);
   Barrier::ArriveMarked(s);
 }
@@ -247,17 +264,20 @@ __device__ __noinline__ void OutputPhase(Step s) {
 template <WeightFormat F, typename Barrier, bool kWgmma>
 __device__ __forceinline__ void Mix() {
   if (!CurrentStep().l().is_kda) {
-    MlaAbsorbPhase<F, Barrier>(CurrentStep());
-    if constexpr (kWgmma) AttendByTiles<sm90::TileShared, Barrier>(CurrentStep());
-    else MlaAttendPhase<Barrier>(CurrentStep());
-    MlaExpandPhase<F, Barrier>(CurrentStep());
-    OutputPhase<F, false, Barrier>(CurrentStep());
-    return;
+    if (!kWgmma && CurrentStep().p().is_short) {
+      MlaShortPhase<F, Barrier>(CurrentStep());
+    } else {
+      MlaAbsorbPhase<F, Barrier>(CurrentStep());
+      if constexpr (kWgmma) AttendByTiles<sm90::TileShared, Barrier>(CurrentStep());
+      else MlaAttendPhase<Barrier>(CurrentStep());
+      MlaExpandPhase<F, Barrier>(CurrentStep());
+    }
+    return OutputPhase<F, Barrier>(CurrentStep());
   }
   // With q4 the usual phase finds what it needs in slots, and there may be none.
   if (F == WeightFormat::kQ4 ? SliceBySlots<F>(CurrentStep()) : CurrentStep().l().kda.usual) KdaPhase<F, kUsualRows, Barrier>(CurrentStep());
   else KdaPhase<F, kMaxRows, Barrier>(CurrentStep());
-  OutputPhase<F, true, Barrier>(CurrentStep());
+  OutputPhase<F, Barrier>(CurrentStep());
 }
 
 // ---- logits ----------------------------------------------------------------------------------------------------------
@@ -380,12 +400,16 @@ __device__ __forceinline__ void FeedTails(Step s, const Feeder& f) {
 // of it behind the inputs.
 template <WeightFormat F>
 __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) {
-  if (f.warp == 0) FindPlainRows(s);
+  if (f.warp == 0) FindPlainRows(s), FindPages(s);
   PrefetchAhead(s.l().plain, f);
   Feed<F, InputRows<F>>(s, f);
   PrefetchAhead(s.l().ahead, f);
-  if (s.l().is_kda) FeedSlices<F>(s, f);
-  else Await(s.shared().has_mixed, n_mixed++);
+  if (s.l().is_kda) {
+    FeedSlices<F>(s, f);
+  } else if (!s.p().is_short) {  // attention has all of the slots' memory
+    PrefetchAhead(s.l().behind, f);
+    Await(s.shared().has_mixed, n_mixed++);
+  }
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
   if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
@@ -413,7 +437,7 @@ __device__ __noinline__ void FeedStep() {
 
 // ---- how a block's shared memory is shared out -------------------------------------------------------------------------
 
-// Bytes of the largest phase's staged vectors.
+// Bytes of the largest phase's staged vectors, and behind them kBeyondRow.
 template <WeightFormat F>
 size_t StageBytes(const DecoderSpec& spec) {
   size_t bytes = 0;
@@ -428,7 +452,7 @@ size_t StageBytes(const DecoderSpec& spec) {
       const MlaShape& shape = w.mla.shape;
       grow(FormBytes<F>(shape.n_heads * shape.value));
       grow(ExpandBytes(1));
-      grow(kAbsorbFloats * sizeof(float));
+      grow(AbsorbBytes(shape.nope, shape.rope));
     }
     if (w.is_moe) {
       const MoeWeights& m = w.moe;
@@ -439,7 +463,7 @@ size_t StageBytes(const DecoderSpec& spec) {
       grow(FormBytes<F>(w.dense.width));
     }
   }
-  return bytes;
+  return AlignUp(bytes + (IsQuantized(F) ? kBeyondRow : 0), 128);
 }
 
 // Units that a job needs room for whatever the grid.
@@ -460,7 +484,8 @@ inline int LeastUnits(const DecoderSpec& spec) {
   return units;
 }
 
-// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first. `wgmma`: HasWgmma().
+// [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first, attention by heads over staged vectors and
+// sums. `wgmma`: HasWgmma(). Whether there is attention by heads, and by warpgroup products, is told as if it were for all positions.
 template <WeightFormat F>
 absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, StepParams* p, size_t* bytes) {
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
@@ -479,17 +504,20 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, Step
   }
   *bytes = p->slots_at + slots;
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
-  p->wgmma = wgmma && first + sm90::TileSharedBytes() <= limit;
+  p->short_until = first + sizeof(ShortShared) <= static_cast<size_t>(p->slots_at) ? kShortContext : 0;
   p->expand_room = ExpandRoom(limit - first);
+  bool by_wgmma = wgmma && first + sm90::TileSharedBytes() <= limit;
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     if (spec.layers[i].is_kda) continue;
     *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
     const MlaShape& shape = spec.layers[i].mla.shape;
     const bool tiles = shape.latent == kTileLatent && shape.rope == kTileRow - kTileLatent && spec.states[i].mla_cache.dtype == DType::kBf16;
     if (tiles && p->stages > 0) *bytes = std::max(*bytes, first + TileSharedBytes(p->stages));
-    p->wgmma = p->wgmma && tiles;
+    by_wgmma = by_wgmma && tiles;
+    if (!tiles) p->short_until = 0;
   }
-  if (p->wgmma) *bytes = std::max(*bytes, first + sm90::TileSharedBytes());
+  if (by_wgmma) *bytes = std::max(*bytes, first + sm90::TileSharedBytes());
+  p->wgmma_from = by_wgmma ? 0 : kNever;
   return absl::OkStatus();
 }
 

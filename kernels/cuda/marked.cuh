@@ -21,6 +21,11 @@ __device__ __forceinline__ float LoadRelaxed(const float* from) {
   asm volatile("ld.relaxed.gpu.global.f32 %0, [%1];" : "=f"(x) : "l"(from) : "memory");
   return x;
 }
+__device__ __forceinline__ float2 LoadRelaxed2(const float* from) {
+  float2 x;
+  asm volatile("ld.relaxed.gpu.global.v2.f32 {%0, %1}, [%2];" : "=f"(x.x), "=f"(x.y) : "l"(from) : "memory");
+  return x;
+}
 __device__ __forceinline__ float4 LoadRelaxed4(const float* from) {
   float4 x;
   asm volatile("ld.relaxed.gpu.global.v4.f32 {%0, %1, %2, %3}, [%4];" : "=f"(x.x), "=f"(x.y), "=f"(x.z), "=f"(x.w) : "l"(from) : "memory");
@@ -29,7 +34,9 @@ __device__ __forceinline__ float4 LoadRelaxed4(const float* from) {
 
 // 1 in the lowest bit when a mark is missing.
 __device__ __forceinline__ unsigned Missing(float x, unsigned mark) { return __float_as_uint(x) ^ mark; }
+__device__ __forceinline__ unsigned Missing(float2 x, unsigned mark) { return Missing(x.x, mark) | Missing(x.y, mark); }
 __device__ __forceinline__ unsigned Missing(float4 x, unsigned mark) { return Missing(x.x, mark) | Missing(x.y, mark) | Missing(x.z, mark) | Missing(x.w, mark); }
+__device__ __forceinline__ float2 Unmarked(float2 x) { return make_float2(Unmarked(x.x), Unmarked(x.y)); }
 __device__ __forceinline__ float4 Unmarked(float4 x) { return make_float4(Unmarked(x.x), Unmarked(x.y), Unmarked(x.z), Unmarked(x.w)); }
 
 // Asks again while load() says that a mark is missing, with a pause: the whole grid asks at the same moments.

@@ -23,7 +23,7 @@ struct Projections {
   int sums_at, slots_at, slots;
 };
 
-// [JobQueue | zeros | the staged row | sums | slots]
+// [JobQueue | zeros | the staged row, kBeyondRow | sums | slots]
 constexpr size_t kZerosAt = AlignUp(sizeof(JobQueue), 128), kStagedAt = AlignUp(kZerosAt + kZeroBytes, 128);
 
 template <WeightFormat F>
@@ -84,7 +84,7 @@ absl::Status Launch(CudaDevice& d, const MatvecArgs& args) {
   p.accumulate = args.accumulate;
   const int blocks = static_cast<int>(Blocks(rows, kTileRows, d.sm_count())), parts = PartsOf(p.K);
   const int64_t tiles = std::min<int64_t>(CeilDiv(CeilDiv(rows, blocks), kTileRows) + 1 + p.count, kMostTiles);
-  const size_t staged = AlignUp(IsQuantized(F) ? StagedQuantBytes(p.K) : StagedFloatBytes(p.K), 128);
+  const size_t staged = AlignUp(IsQuantized(F) ? StagedQuantBytes(p.K) + kBeyondRow : StagedFloatBytes(p.K), 128);
   const auto bytes = [&](int64_t units) { return AlignUp(kStagedAt + staged + units * kUnitBytes, 128) + static_cast<size_t>(p.slots) * kSlotBytes; };
   const int64_t least = int64_t{parts} * (2 + p.count);
   p.slots = F == WeightFormat::kQ4 ? kMostSlots : 0;

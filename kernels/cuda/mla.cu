@@ -14,7 +14,8 @@ constexpr int kThreads = kTileThreads;
 __global__ void __launch_bounds__(kThreads) AppendKernel(MlaTask a, const float* kv, const float* weight, float eps, int64_t position) {
   __shared__ float scratch[kMaxWarps];
   const int64_t t = blockIdx.x;
-  AppendRow(a, kv + t * (a.R + a.P), weight, eps, position + t, scratch);
+  kv += t * (a.R + a.P), position += t;
+  MakeRow(a, [&](int i) { return LoadShared(kv + i); }, weight, eps, scratch, [&](int i, float x) { PutInCache(a, position, i, x); });
 }
 
 // Grid (parts of the latent, H, T).
@@ -22,10 +23,11 @@ template <WeightFormat F>
 __global__ void __launch_bounds__(kThreads) AbsorbKernel(MlaTask a, const float* q, float* absorbed) {
   __shared__ float shared[kAbsorbFloats];
   const int64_t row = blockIdx.z * int64_t{a.H} + blockIdx.y;
-  const int column = blockIdx.x * kAbsorbColumns;
+  const int h = blockIdx.y, column = blockIdx.x * kAbsorbColumns;
+  q += row * (a.N + a.P), absorbed += blockIdx.z * int64_t{a.H} * a.R;
   AbsorbWords words;
-  words.Load(a, blockIdx.y, column, AbsorbsWords<F>(a));
-  Absorb<F>(a, q + row * (a.N + a.P), blockIdx.y, column, words, absorbed + blockIdx.z * int64_t{a.H} * a.R, shared);
+  words.Load(a, h, column, AbsorbsWords<F>(a));
+  Absorb<F>(a, [q](int i) { return LoadShared(q + i); }, h, column, words, [&](int c, float x) { PutQuery(a, absorbed, h, c, x); }, shared);
 }
 
 // Grid (slots, heads or groups of heads, T). Query t sees length + t rows. Partials: [T][slot][head].
@@ -48,8 +50,8 @@ __global__ void __launch_bounds__(kThreads) AttendPlainKernel(Attend x) {
   const int64_t t = blockIdx.z, row = t * a.H + blockIdx.y, length = x.length + t;
   const TileRange tiles = SlotTiles(length, blockIdx.x, gridDim.x);
   const int64_t end = tiles.end * kMlaTile < length ? tiles.end * kMlaTile : length;
-  AttendPlain(a, x.absorbed + row * a.R, x.q + row * (a.N + a.P) + a.N, tiles.begin * kMlaTile, end,
-              PartialOf(x, t, blockIdx.y), shared);
+  const float* rope = x.q + row * (a.N + a.P) + a.N;
+  AttendPlain(a, x.absorbed + row * a.R, [&](int p) { return LoadShared(rope + p); }, tiles.begin * kMlaTile, end, PartialOf(x, t, blockIdx.y), shared);
 }
 
 // With either kind of tiles.

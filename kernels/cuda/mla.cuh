@@ -76,10 +76,11 @@ struct AbsorbWords {
     }
   }
   // The rows' columns times q, in kAbsorbParts parts.
-  __device__ __forceinline__ void Multiply(const MlaTask& a, const float* q, float* shared) const {
+  template <typename Query>
+  __device__ __forceinline__ void Multiply(const MlaTask& a, Query q, float* shared) const {
     float sums[8] = {}, total = 0, x[kEach];
 #pragma unroll
-    for (int j = 0; j < kEach; ++j) x[j] = LoadShared(q + min(static_cast<int>(ThreadId() / 16 + 32 * j), a.N - 1));
+    for (int j = 0; j < kEach; ++j) x[j] = q(min(static_cast<int>(ThreadId() / 16 + 32 * j), a.N - 1));
 #pragma unroll
     for (int j = 0; j < kEach; ++j) {
       const float scaled = x[j] * HalfToFloat(static_cast<uint16_t>(scales[j]));
@@ -107,24 +108,23 @@ __device__ __forceinline__ bool AbsorbsWords(const MlaTask& a) {
 
 // The same for any shape and format, n ascending within each of kWorkers / 128 parts. Rows are N from row `first` of m on. Apart from
 // AbsorbWords, so that its code is not in the way of theirs.
-template <WeightFormat F>
-__device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, int column, const float* q, float* shared) {
+template <WeightFormat F, typename Query>
+__device__ __noinline__ void AbsorbColumns(MatrixView m, int64_t first, int N, int column, Query q, float* shared) {
   const int c = column + ThreadId() % kAbsorbColumns, part = ThreadId() / kAbsorbColumns, parts = kWorkers / kAbsorbColumns;
   float sum = 0;
   if (c < m.cols) {
     ColumnWalk<F> column_of(m, first + part, c, parts);
 #pragma unroll 4
-    for (int n = part; n < N; n += parts) sum = fmaf(column_of.Next(), LoadShared(q + n), sum);
+    for (int n = part; n < N; n += parts) sum = fmaf(column_of.Next(), q(n), sum);
   }
 #pragma unroll 1
   for (int i = ThreadId(); i < kAbsorbFloats; i += kWorkers) shared[i] = i < kWorkers ? sum : 0.0f;
 }
 
-// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h. Queries of a token lie at `absorbed`: [H, R] float32, or, when tiles
-// will meet them, [H, R + P] bf16, q~ and then the rope part of q. `words` are loaded when AbsorbsWords(). `shared` holds kAbsorbFloats.
-// 512 threads.
-template <WeightFormat F>
-__device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, int column, const AbsorbWords& words, float* absorbed, float* shared) {
+// Columns [column, column + kAbsorbColumns) of q~ = W_K^T q of head h: put(c, q~_c). With column 0 comes the rope part of q, put(R + p, q_p). q(i) is value i
+// of the query. `words` are loaded when AbsorbsWords(). `shared` holds kAbsorbFloats. 512 threads; ends behind a barrier of the workers.
+template <WeightFormat F, typename Query, typename Put>
+__device__ __forceinline__ void Absorb(const MlaTask& a, Query q, int h, int column, const AbsorbWords& words, Put put, float* shared) {
   if (!AbsorbsWords<F>(a)) AbsorbColumns<F>(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V), a.N, column, q, shared);
   else words.Multiply(a, q, shared);
   SyncWorkers();
@@ -133,20 +133,21 @@ __device__ __forceinline__ void Absorb(const MlaTask& a, const float* q, int h, 
     float sum = 0;
 #pragma unroll
     for (int i = 0; i < kAbsorbParts; ++i) sum += shared[i * kAbsorbColumns + ThreadId()];
-    if (a.tiles) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(sum);
-    else absorbed[h * a.R + c] = sum;
+    put(c, sum);
   }
-  if (a.tiles && column == 0 && ThreadId() >= kAbsorbColumns && ThreadId() < kAbsorbColumns + a.P) {
-    const int p = ThreadId() - kAbsorbColumns;
-    reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + kTileLatent + p] = ToBf16(LoadShared(q + a.N + p));
-  }
+  if (const int p = ThreadId() - kAbsorbColumns; column == 0 && p >= 0 && p < a.P) put(a.R + p, q(a.N + p));
   SyncWorkers();
+}
+// A token's absorbed queries as attention takes them: [H, R] float32, or, when tiles will meet them, [H, R + P] bf16, q~ and then the rope part of q.
+__device__ __forceinline__ void PutQuery(const MlaTask& a, float* absorbed, int h, int c, float x) {
+  if (a.tiles) reinterpret_cast<Bf16*>(absorbed)[h * kTileRow + c] = ToBf16(x);
+  else if (c < a.R) absorbed[h * a.R + c] = x;
 }
 
 // Any shape, plain arithmetic: one block, one head, rows [begin, end) of the cache into one partial. `shared` holds
-// kMlaTile + kMaxWarps floats.
-__device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absorbed, const float* q_rope, int64_t begin, int64_t end,
-                                   float* partial, float* shared) {
+// kMlaTile + kMaxWarps floats. rope(p) is value p of the query's rope part.
+template <typename Rope>
+__device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absorbed, Rope rope, int64_t begin, int64_t end, float* partial, float* shared) {
   const int row_bytes = CacheRowBytes(a);
   const int lane = ThreadId() % kWarp, warp = ThreadId() / kWarp, n_warps = kWorkers / kWarp;
   float max = -INFINITY, total = 0;
@@ -157,7 +158,7 @@ __device__ __forceinline__ void AttendPlain(const MlaTask& a, const float* absor
       const char* row = CacheRow(a.cache, first + t, row_bytes);
       float sum = 0;
       for (int r = lane; r < a.R; r += kWarp) sum = fmaf(LoadShared(absorbed + r), CacheValue(a, row, r), sum);
-      for (int p = lane; p < a.P; p += kWarp) sum = fmaf(LoadShared(q_rope + p), CacheValue(a, row, a.R + p), sum);
+      for (int p = lane; p < a.P; p += kWarp) sum = fmaf(rope(p), CacheValue(a, row, a.R + p), sum);
       sum = LaneSum(sum);
       if (lane == 0) shared[t] = sum * a.scale * kLog2E;
     }
@@ -347,30 +348,31 @@ struct Expansion {
   }
 };
 
-// Row `position` of the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]]. `scratch` holds kMaxWarps floats. One round trip to memory for rows of at
-// most kWorkers values.
-__device__ __forceinline__ void AppendRow(const MlaTask& a, const float* kv, const float* weight, float eps, int64_t position,
-                                 float* scratch) {
+// A row for the cache: [RmsNorm(kv[0:R]) | kv[R:R+P]], kv(i) being value i, to put(i, x). `scratch` holds kMaxWarps floats. One round trip to memory for
+// rows of at most kWorkers values.
+template <typename Values, typename Put>
+__device__ __forceinline__ void MakeRow(const MlaTask& a, Values kv, const float* weight, float eps, float* scratch, Put put) {
   const int n = a.R + a.P, i = ThreadId();
-  const float value = i < n ? LoadShared(kv + i) : 0.0f, norm = i < a.R ? __ldg(weight + i) : 0.0f;
+  const float norm = i < a.R ? __ldg(weight + i) : 0.0f, value = i < n ? kv(i) : 0.0f;
   float sum = i < a.R ? value * value : 0.0f;
 #pragma unroll 1
   for (int j = i + kWorkers; j < a.R; j += kWorkers) {
-    const float other = LoadShared(kv + j);
+    const float other = kv(j);
     sum = fmaf(other, other, sum);
   }
   const float root = sqrtf(BlockSum<kWorkers / kWarp>(sum, scratch) / static_cast<float>(a.R) + eps);
-  char* row = const_cast<char*>(CacheRow(a.cache, position, CacheRowBytes(a)));
-  const auto write = [&](int at, float x) {
-    if (a.cache.dtype == DType::kF32) reinterpret_cast<float*>(row)[at] = x;
-    else reinterpret_cast<Bf16*>(row)[at] = ToBf16(x);
-  };
-  if (i < n) write(i, i < a.R ? value / root * norm : value);
+  if (i < n) put(i, i < a.R ? value / root * norm : value);
 #pragma unroll 1
   for (int j = i + kWorkers; j < n; j += kWorkers) {
-    const float other = LoadShared(kv + j);
-    write(j, j < a.R ? other / root * __ldg(weight + j) : other);
+    const float other = kv(j);
+    put(j, j < a.R ? other / root * __ldg(weight + j) : other);
   }
+}
+// Value i of row `position`.
+__device__ __forceinline__ void PutInCache(const MlaTask& a, int64_t position, int i, float x) {
+  char* row = const_cast<char*>(CacheRow(a.cache, position, CacheRowBytes(a)));
+  if (a.cache.dtype == DType::kF32) reinterpret_cast<float*>(row)[i] = x;
+  else reinterpret_cast<Bf16*>(row)[i] = ToBf16(x);
 }
 
 }  // namespace rill::cuda

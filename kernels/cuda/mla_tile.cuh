@@ -39,7 +39,7 @@ struct TilePlan {
   int heads, stages;
   float scale;            // of the scores, to the base of 2
   bool last;              // of this block's plans
-  const Bf16* queries;    // as Absorb() left them
+  const Bf16* queries;    // as PutQuery() left them
   float* partials;        // of those heads, kPartialStride apart
   const void* const* pages;
   uint64_t layer_offset;

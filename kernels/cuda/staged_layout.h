@@ -21,6 +21,8 @@ inline constexpr int kWgmmaRows = 64;         // rows of the cache that warpgrou
 inline constexpr int kMaxSlots = 160;         // partials of a head: blocks that share the context
 inline constexpr int kAbsorbColumns = 128;    // latent columns that a block absorbs, and
 inline constexpr int kExpandColumns = 256;    // expands at a time
+inline constexpr int kShortContext = 512;      // tokens up to which attention is by heads (decoder_mla_short.cuh)
+inline constexpr int kShortParts = 4;         // blocks that a head then has
 constexpr int AbsorbParts(int latent) { return (latent + kAbsorbColumns - 1) / kAbsorbColumns; }
 constexpr int ExpandShares(int latent) { return (latent + kExpandColumns - 1) / kExpandColumns; }
 

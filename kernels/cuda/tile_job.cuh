@@ -27,6 +27,8 @@ inline constexpr int kSlotValues = kPartBlocks * kTileRows * kBlockGroups * 16;
 inline constexpr int kSlotBytes = kSlotValues + kPartBlocks * kTileRows * kBlockGroups * 2;
 inline constexpr int kBlockBytes = kBlockGroups * kStagedGroupBytes;  // of a staged row
 inline constexpr int kZeroBytes = (kPartBlocks - 1) * kBlockBytes + 32;
+// A part that is short of blocks takes what lies behind the staged row for more of them, to no effect: so many bytes that nobody writes meanwhile.
+inline constexpr int kBeyondRow = (kPartBlocks - 1) * kBlockBytes;
 
 // Shared memory by address. The block's dynamic memory has one name, so that the compiler knows these accesses for what they are and
 // orders them freely between barriers; through a pointer it knows nothing about they would be generic and in order.

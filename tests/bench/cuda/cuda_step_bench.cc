@@ -87,12 +87,13 @@ class Bench {
                   timeline.nominal_mhz, timeline.measured_mhz);
       for (const bool kda : {true, false}) {
         const std::vector<const char*> names = kda ? std::vector<const char*>{"inputs, kda", "output", "gate, up", "down"}
-                                                   : std::vector<const char*>{"inputs", "absorb", "attend", "expand", "output", "gate, up", "down"};
+                                 : timeline.is_short ? std::vector<const char*>{"inputs, mla", "output", "gate, up", "down"}
+                                                     : std::vector<const char*>{"inputs, absorb", "attend", "expand", "output", "gate, up", "down"};
         std::vector<PhaseTime> sums(names.size());
         int layers = 0;
         size_t at = 0;
         for (const LayerWeights& w : spec.layers) {
-          const size_t n = (w.is_kda ? 2 : 5) + 2;
+          const size_t n = (w.is_kda || timeline.is_short ? 2 : 4) + 2;
           if (w.is_kda == kda && w.is_moe) {
             ++layers;
             for (size_t i = 0; i < n; ++i) {
@@ -103,7 +104,7 @@ class Bench {
         }
         double total = 0;
         for (size_t i = 0; i < names.size(); ++i) {
-          std::printf("  %s %-11s %6.2f + %5.2f + %5.2f\n", kda ? "kda" : "mla", names[i], sums[i].work / layers, sums[i].meanwhile / layers, sums[i].wait / layers);
+          std::printf("  %s %-14s %6.2f + %5.2f + %5.2f\n", kda ? "kda" : "mla", names[i], sums[i].work / layers, sums[i].meanwhile / layers, sums[i].wait / layers);
           total += (sums[i].work + sums[i].meanwhile + sums[i].wait) / layers;
         }
         std::printf("  %s layer %6.2f us\n", kda ? "kda" : "mla", total);

@@ -62,7 +62,7 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kBarrier) GridBarrier::Wait(s), GridBarrier::Arrive(s);
   if (part == Part::kInputs) cuda::InputPhase<kFormat, GridBarrier>(s), GridBarrier::Arrive(s);
   if (part == Part::kKda) cuda::KdaPhase<kFormat, cuda::kUsualRows, GridBarrier>(s);
-  if (part == Part::kOutput) cuda::OutputPhase<kFormat, true, GridBarrier>(s);
+  if (part == Part::kOutput) cuda::OutputPhase<kFormat, GridBarrier>(s);
   if (part == Part::kMoe) {
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
     cuda::DownPhase<kFormat, GridBarrier>(s);
@@ -249,12 +249,12 @@ absl::StatusOr<Timeline> StepTimeline(CudaDevice& device, const DecoderSpec& spe
   StepParams params = {};
   size_t shared_bytes = 0;
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
-  const bool wgmma = params.wgmma && position >= cuda::FirstWgmmaPosition(spec, device.sm_count());
-  const void* kernel = wgmma ? reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier, true>)
+  const void* kernel = position >= params.wgmma_from ? reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier, true>)
                              : reinterpret_cast<const void*>(cuda::StepKernel<kFormat, TimedBarrier, false>);
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, kernel, shared_bytes, "timeline"));
   const cuda::StepCounts counts = cuda::CountStep(spec);
-  const int n_barriers = static_cast<int>(counts.barriers);
+  cuda::PlaceStep(position + kSteps - 1, &params);
+  const int n_barriers = static_cast<int>(counts.Barriers(params.is_short));
   struct Moment {
     long long cycles, nanos;
   };
@@ -264,7 +264,7 @@ absl::StatusOr<Timeline> StepTimeline(CudaDevice& device, const DecoderSpec& spe
   const unsigned grid = device.sm_count();
   for (int i = 0; i < kSteps; ++i) {
     params.token = 11 * i + 1;
-    params.position = position + i;
+    cuda::PlaceStep(position + i, &params);
     void* args[] = {&params};
     RILL_RETURN_IF_ERROR(device.Take(cudaLaunchCooperativeKernel(kernel, dim3(grid), dim3(cuda::kBlockThreads), args, shared_bytes, device.stream()), "timeline"));
     cuda::AdvanceParams(counts, grid, &params);
@@ -274,7 +274,7 @@ absl::StatusOr<Timeline> StepTimeline(CudaDevice& device, const DecoderSpec& spe
   int clock_khz = 0;
   RILL_RETURN_IF_ERROR(device.Take(cudaDeviceGetAttribute(&clock_khz, cudaDevAttrClockRate, 0), "clock rate"));
   const auto micros = [&](int from, int to) { return static_cast<double>(at[to].cycles - at[from].cycles) * 1e3 / clock_khz; };
-  Timeline timeline = {{}, clock_khz / 1e3, static_cast<double>(at.back().cycles - at[0].cycles) * 1e3 / static_cast<double>(at.back().nanos - at[0].nanos)};
+  Timeline timeline = {{}, params.is_short, clock_khz / 1e3, static_cast<double>(at.back().cycles - at[0].cycles) * 1e3 / static_cast<double>(at.back().nanos - at[0].nanos)};
   for (int i = 0; i < n_barriers; ++i) {
     const int t = kNotes * i;
     timeline.phases.push_back({i == 0 ? 0 : micros(t - 1, t), micros(t, t + 1), micros(t + 1, t + 2)});

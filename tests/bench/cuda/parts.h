@@ -34,6 +34,7 @@ struct PhaseTime {
 // The last of many steps in a row. Times of phases are cycles at the nominal clock; under load the real one is lower, so both are reported.
 struct Timeline {
   std::vector<PhaseTime> phases;
+  bool is_short;  // attention was by heads
   double nominal_mhz, measured_mhz;
 };
 absl::StatusOr<Timeline> StepTimeline(cuda::CudaDevice& device, const DecoderSpec& spec, int64_t position);
