@@ -56,6 +56,7 @@ one() {
   local log=$logs/$2.${1//\//.}.log command=("$3" --gtest_color=no "--gtest_filter=$4") begin=$SECONDS result=0
   local budget=$sms
   if [ "$2" != none ]; then
+    export RILL_TEST_UNDER_TOOL=1  # cases that draw thousands of times draw a few
     if [ "$2" = racecheck ]; then budget=${sms:-8}; fi
     local options=(--tool "$2" --error-exitcode 9)
     # Some tests ask for more memory than there is: that call may fail.

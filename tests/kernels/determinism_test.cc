@@ -186,7 +186,7 @@ Results Sampling(Bench b) {
   args.top_p = 0.95f;
   args.seed = b.random.Bits();
   std::vector<float> drawn;
-  for (args.position = 0; args.position < 50; ++args.position) {
+  for (args.position = 0; args.position < static_cast<uint64_t>(Repetitions(50, 3)); ++args.position) {
     int32_t token = -1;
     float logprob = 0;
     args.token = &token;

@@ -112,7 +112,7 @@ TEST_P(SampleTest, FrequenciesFollowTheSoftmax) {
   RILL_NEEDS_OP(sample);
   for (const float temperature : {0.5f, 1.0f, 2.0f}) {
     const std::vector<float> logits = random_.Normal(12, 2);
-    const int64_t n = 20000;
+    const int64_t n = Repetitions(20000, 400);
     std::map<int32_t, int64_t> counts =
         Count(logits, AtTemperature(temperature, random_.Bits()), n);
     double sum = 0, chi_squared = 0;
@@ -133,7 +133,7 @@ TEST_P(SampleTest, DrawIsThePhiloxNumberOnTheDescendingCumulativeSum) {
   RILL_NEEDS_OP(sample);
   const std::vector<float> p = {0.1f, 0.4f, 0.2f, 0.3f};  // descending: 1, 3, 2, 0
   SampleArgs args = AtTemperature(1, random_.Bits());
-  for (uint64_t position = 0; position < 500; ++position) {
+  for (uint64_t position = 0; position < static_cast<uint64_t>(Repetitions(500, 20)); ++position) {
     args.position = position * 0x1234567890ull;
     const float u = PhiloxUniform(args.seed, args.position);
     const auto decides = [&](double edge) { return std::fabs(u - edge) < 1e-5; };

@@ -16,6 +16,8 @@ std::string WhyAbsent(const std::string& name) {
   return absent ? std::string(status.message()) : "";
 }
 
+int64_t Repetitions(int64_t usually, int64_t few) { return std::getenv("RILL_TEST_UNDER_TOOL") == nullptr ? usually : few; }
+
 int SmBudget() {
   const char* budget = std::getenv("RILL_TEST_SM_BUDGET");
   return budget == nullptr ? 0 : std::atoi(budget);

@@ -31,6 +31,9 @@ std::string WhyAbsent(const std::string& name);
 // How many multiprocessors of a GPU the tests may use: the environment variable RILL_TEST_SM_BUDGET, 0 (all) if it is not set.
 int SmBudget();
 
+// Repetitions of a case: `few` under a tool that makes each launch a thousand times as long (RILL_TEST_UNDER_TOOL, tests/cuda.sh).
+int64_t Repetitions(int64_t usually, int64_t few);
+
 // Guarded when it is a host device. `n_threads` as in OpenDevice.
 absl::StatusOr<std::unique_ptr<Device>> OpenTestDevice(const std::string& name, int n_threads = 0);
 
