@@ -116,17 +116,18 @@ MlaCacheView Rig::Cache(DType dtype, int64_t latent, int64_t rope, int64_t n_tok
   return cache;
 }
 
+// A page at a time: a call for each row is what a tool would spend its time on.
 void Rig::WriteCacheRows(const MlaCacheView& cache, const std::vector<float>& rows) {
   MlaCacheView host_view = cache;
   host_view.pages = pages_.data();
-  const int64_t width = cache.latent + cache.rope;
-  std::vector<Bf16> narrow(width);
-  for (int64_t t = 0; t * width < static_cast<int64_t>(rows.size()); ++t) {
-    const float* row = rows.data() + t * width;
-    std::transform(row, row + width, narrow.begin(), [](float x) { return ToBf16(x); });
-    const void* source =
-        cache.dtype == DType::kBf16 ? static_cast<const void*>(narrow.data()) : row;
-    Require(device_.CopyIn(host_view.row(t), source, cache.row_bytes()));
+  const int64_t width = cache.latent + cache.rope, n_tokens = static_cast<int64_t>(rows.size()) / width;
+  std::vector<Bf16> narrow(kPageTokens * width);
+  for (int64_t t = 0; t < n_tokens; t += kPageTokens) {
+    const int64_t n = std::min(kPageTokens, n_tokens - t);
+    const float* first = rows.data() + t * width;
+    std::transform(first, first + n * width, narrow.begin(), [](float x) { return ToBf16(x); });
+    const void* source = cache.dtype == DType::kBf16 ? static_cast<const void*>(narrow.data()) : first;
+    Require(device_.CopyIn(host_view.row(t), source, n * cache.row_bytes()));
   }
 }
 
@@ -135,14 +136,14 @@ std::vector<float> Rig::ReadCacheRows(const MlaCacheView& cache, int64_t n_token
   host_view.pages = pages_.data();
   const int64_t width = cache.latent + cache.rope;
   std::vector<float> rows(n_tokens * width);
-  std::vector<Bf16> narrow(width);
-  for (int64_t t = 0; t < n_tokens; ++t) {
+  std::vector<Bf16> narrow(kPageTokens * width);
+  for (int64_t t = 0; t < n_tokens; t += kPageTokens) {
+    const int64_t n = std::min(kPageTokens, n_tokens - t);
     if (cache.dtype == DType::kBf16) {
-      Download(narrow.data(), host_view.row(t), cache.row_bytes());
-      std::transform(narrow.begin(), narrow.end(), rows.begin() + t * width,
-                     [](Bf16 x) { return ToFloat(x); });
+      Download(narrow.data(), host_view.row(t), n * cache.row_bytes());
+      std::transform(narrow.begin(), narrow.begin() + n * width, rows.begin() + t * width, [](Bf16 x) { return ToFloat(x); });
     } else {
-      Download(rows.data() + t * width, host_view.row(t), cache.row_bytes());
+      Download(rows.data() + t * width, host_view.row(t), n * cache.row_bytes());
     }
   }
   return rows;
