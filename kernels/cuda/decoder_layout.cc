@@ -197,7 +197,8 @@ StepScratch PlaceScratch(const ScratchSizes& s, void* memory) {
   scratch.mixed = take(s.mixed), scratch.logits = take(s.logits);
   scratch.activated = take(s.activated), scratch.activated_groups = take(s.activated_groups);
   scratch.absorbed = take(s.absorbed), scratch.partials = take(s.partials);
-  scratch.short_queries = take(s.short_queries), scratch.short_row = take(s.short_row), scratch.short_partials = take(s.short_partials), scratch.short_values = take(s.short_values);
+  scratch.short_queries = take(s.short_queries), scratch.short_row = take(s.short_row);
+  scratch.short_partials = take(s.short_partials), scratch.short_values = take(s.short_values);
   return scratch;
 }
 

@@ -52,8 +52,7 @@ struct Ahead {
   const char* data;
   int bytes, each;
 };
-inline constexpr int kMaxAhead = 5;   // f_b, g_b, state or kv_b, kv_norm; router; those behind attention: o, gate, up
-inline constexpr int kMaxBehind = 6;
+inline constexpr int kMaxAhead = 5, kMaxBehind = 6;
 
 // Where the matrices of an expert's record lie: values and scales of gate, up, down.
 struct RecordOffsets {
@@ -102,7 +101,7 @@ struct alignas(16) StepLayer {
   StepKda kda;
   StepMla mla;
   Ahead plain[kMaxInputs];  // what the workers read by themselves: plain inputs
-  Ahead ahead[kMaxAhead];   // gates and state or kv_b, router; empty behind the last
+  Ahead ahead[kMaxAhead];   // gates and state, or kv_b and kv_norm; router; empty behind the last
   Ahead behind[kMaxBehind];  // an attention that takes the slots' memory: what would have come by them
   GluWeights glu;           // shared experts of a MoE layer (width 0: none), or the dense block
   StepMoe moe;
@@ -153,7 +152,8 @@ struct StepParams {
 
 // Sizes in floats.
 struct ScratchSizes {
-  uint64_t x, projected, heads, squares, mixed, logits, activated, activated_groups, absorbed, partials, short_queries, short_row, short_partials, short_values;
+  uint64_t x, projected, heads, squares, mixed, logits, activated, activated_groups, absorbed, partials;
+  uint64_t short_queries, short_row, short_partials, short_values;
 };
 
 // The format of the big matrices: all of them have the head's.
