@@ -23,11 +23,6 @@ __device__ inline uint32_t OrderedKey(float x) {
   return bits & 0x80000000u ? ~bits : bits | 0x80000000u;
 }
 
-__device__ inline float WarpMax(float x) {
-  for (int offset = kWarp / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
-  return x;
-}
-
 // The largest key of the warp, the lowest id among equals, in every lane.
 __device__ inline void WarpBest(uint32_t& key, int& id) {
   const uint32_t max = __reduce_max_sync(0xffffffffu, key);

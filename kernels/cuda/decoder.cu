@@ -1,7 +1,6 @@
 // The fused decode step: one cooperative launch a token. Its blocks stay on their multiprocessors and walk the model's
 // phases with a barrier across the grid between them, so a token costs no launches in its middle, nothing depends on the
 // position but the length of one loop, and the grid is as large as the multiprocessors this device may use.
-#include <algorithm>
 #include <vector>
 
 #include "kernels/cuda/decoder_walk.cuh"
@@ -27,24 +26,13 @@ const void* KernelOf(WeightFormat format, bool wgmma) {
 }
 
 absl::Status PlaceSharedOf(const CudaDevice& d, const DecoderSpec& spec, StepParams* params, size_t* bytes) {
-  const size_t limit = d.max_shared_bytes();
   switch (FormatOf(spec)) {
-    case WeightFormat::kF32: return PlaceShared<WeightFormat::kF32>(spec, limit, d.has_wgmma(), params, bytes);
-    case WeightFormat::kBf16: return PlaceShared<WeightFormat::kBf16>(spec, limit, d.has_wgmma(), params, bytes);
-    case WeightFormat::kQ8: return PlaceShared<WeightFormat::kQ8>(spec, limit, d.has_wgmma(), params, bytes);
-    case WeightFormat::kQ4: return PlaceShared<WeightFormat::kQ4>(spec, limit, d.has_wgmma(), params, bytes);
+    case WeightFormat::kF32: return PlaceShared<WeightFormat::kF32>(d, spec, params, bytes);
+    case WeightFormat::kBf16: return PlaceShared<WeightFormat::kBf16>(d, spec, params, bytes);
+    case WeightFormat::kQ8: return PlaceShared<WeightFormat::kQ8>(d, spec, params, bytes);
+    case WeightFormat::kQ4: return PlaceShared<WeightFormat::kQ4>(d, spec, params, bytes);
   }
   return absl::InternalError("unknown weight format");
-}
-
-// From this position on blocks have more tiles than a stage of warpgroup products; with fewer the portable attention is shorter (4.4 us instead of 5.4 for
-// one tile, H200).
-int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks) {
-  int64_t heads = 1;
-  for (const LayerWeights& w : spec.layers) {
-    if (!w.is_kda) heads = std::max(heads, w.mla.shape.n_heads);
-  }
-  return std::max<int64_t>(1, std::min(blocks, kMaxSlots) / CeilDiv(heads, kTileHeads)) * kWgmmaRows;
 }
 
 class CudaDecoder final : public FusedDecoder {
@@ -105,8 +93,6 @@ class CudaDecoder final : public FusedDecoder {
 
 absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, StepParams* params, size_t* shared_bytes) {
   RILL_RETURN_IF_ERROR(PlaceSharedOf(device, spec, params, shared_bytes));
-  if (params->wgmma_from != kNever) params->wgmma_from = FirstWgmmaPosition(spec, device.sm_count());
-  params->short_until = std::min(params->short_until, params->wgmma_from);  // one kernel has either
   RILL_ASSIGN_OR_RETURN(Buffer memory, Buffer::Allocate(device, FusedDecoderBytes(spec)));
   char* base = memory.as<char>();
   RILL_RETURN_IF_ERROR(device.Fill(base, 0, memory.bytes()));  // no barrier counted, no mark set

@@ -281,6 +281,14 @@ std::vector<StepLayer> MakeStepLayers(const DecoderSpec& spec, int blocks, const
   return layers;
 }
 
+int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks) {
+  int64_t heads = 1;
+  for (const LayerWeights& w : spec.layers) {
+    if (!w.is_kda) heads = std::max(heads, w.mla.shape.n_heads);
+  }
+  return std::max<int64_t>(1, std::min(blocks, kMaxSlots) / CeilDiv(heads, kTileHeads)) * kWgmmaRows;
+}
+
 // A barrier behind each phase but the last, and none where marks do: behind a layer's inputs and behind the router, and all through attention by heads.
 // decoder_walk.cuh has the same.
 StepCounts CountStep(const DecoderSpec& spec) {

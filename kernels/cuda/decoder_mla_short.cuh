@@ -67,7 +67,7 @@ __device__ __forceinline__ void AskRows(Step s, ShortShared& x, int first, int e
     if (i + lane < kRowChunks) CopyAsync16(to + i * 16, from + i * 16);
   }
 }
-// The newest row, from ShortAppend(), by one warp.
+// The newest row, from ShortAppend(), by one warp. Its values are bf16 already: rounding takes their marks away.
 __device__ __forceinline__ void TakeNewestRow(Step s, uint4* row) {
   constexpr int kEach = kTileRow / 2 / kWarp;
   const int lane = ThreadId() % kWarp;
@@ -118,9 +118,7 @@ struct ShortSums {
   __device__ __forceinline__ void Add(const ShortShared& x, int n) {
     static_assert(kShortRows == kWarp, "a lane has a row's weight");
     const float score = x.score[ThreadId() % kWarp];
-    float most = fmaxf(max, score);
-#pragma unroll
-    for (int offset = kWarp / 2; offset > 0; offset /= 2) most = fmaxf(most, __shfl_xor_sync(0xffffffffu, most, offset));
+    const float most = WarpMax(fmaxf(max, score));
     const float keep = exp2f(max - most), weight = exp2f(score - most);
     max = most, total = fmaf(total, keep, weight), sum *= keep;
     const unsigned short* column = reinterpret_cast<const unsigned short*>(x.row) + ThreadId();

@@ -237,7 +237,7 @@ __device__ __noinline__ void MlaShortPhase(Step s) {
     ShortAttend(s, unit);
     if (unit + GridSize() < CountShortUnits(s)) SyncWorkers();
   }
-  SyncWorkers();  // a block that attended nothing has the query's place for the latent, too
+  SyncWorkers();  // the latent takes the query's place, and a part without rows has no barrier behind the writing of its query
 #pragma unroll 1
   for (int unit = BlockId(); unit < CountShortUnits(s); unit += GridSize()) {
     ShortExpand<F>(s, unit);
@@ -485,9 +485,10 @@ inline int LeastUnits(const DecoderSpec& spec) {
 }
 
 // [StepShared | staged vectors | sums | slots]; the attention's tiles and partials lie over all behind the first, attention by heads over staged vectors and
-// sums. `wgmma`: HasWgmma(). Whether there is attention by heads, and by warpgroup products, is told as if it were for all positions.
+// sums. With it is known which kind of attention a position has.
 template <WeightFormat F>
-absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, StepParams* p, size_t* bytes) {
+absl::Status PlaceShared(const CudaDevice& d, const DecoderSpec& spec, StepParams* p, size_t* bytes) {
+  const size_t limit = d.max_shared_bytes();
   const size_t first = kPhaseAt, staged = StageBytes<F>(spec), least = size_t(LeastUnits(spec)) * kUnitBytes;
   p->slots = F == WeightFormat::kQ4 ? kMostSlots : 0;  // without any, weights are read where they are needed
   while (p->slots > 0 && first + staged + least + p->slots * kSlotBytes > limit) p->slots = FewerSlots(p->slots);
@@ -506,7 +507,7 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, Step
   p->stages = first + TileSharedBytes(kFewestStages) <= limit ? CountStages(limit - first) : 0;
   p->short_until = first + sizeof(ShortShared) <= static_cast<size_t>(p->slots_at) ? kShortContext : 0;
   p->expand_room = ExpandRoom(limit - first);
-  bool by_wgmma = wgmma && first + sm90::TileSharedBytes() <= limit;
+  bool by_wgmma = d.has_wgmma() && first + sm90::TileSharedBytes() <= limit;
   for (size_t i = 0; i < spec.layers.size(); ++i) {
     if (spec.layers[i].is_kda) continue;
     *bytes = std::max(*bytes, first + ExpandBytes(p->expand_room));
@@ -517,7 +518,8 @@ absl::Status PlaceShared(const DecoderSpec& spec, size_t limit, bool wgmma, Step
     if (!tiles) p->short_until = 0;
   }
   if (by_wgmma) *bytes = std::max(*bytes, first + sm90::TileSharedBytes());
-  p->wgmma_from = by_wgmma ? 0 : kNever;
+  p->wgmma_from = by_wgmma ? FirstWgmmaPosition(spec, d.sm_count()) : kNever;
+  p->short_until = std::min(p->short_until, p->wgmma_from);  // one kernel has either
   return absl::OkStatus();
 }
 

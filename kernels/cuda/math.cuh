@@ -36,6 +36,13 @@ __device__ inline float LaneSum(float x) {
   return x;
 }
 
+// The largest of the warp, in every lane.
+__device__ inline float WarpMax(float x) {
+#pragma unroll
+  for (int offset = kWarp / 2; offset > 0; offset /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, offset));
+  return x;
+}
+
 // Of a kernel that may have started early (launch.h): waits until the kernels before it are over and what they wrote can be read. Lets the next one start.
 __device__ __forceinline__ void AwaitGridsBefore() {
 #if __CUDA_ARCH__ >= 900

@@ -318,8 +318,7 @@ struct Expansion {
     float max = -INFINITY;
 #pragma unroll 1
     for (int s = ThreadId() % kWarp; s < n_slots; s += kWarp) max = fmaxf(max, x.max[s]);
-#pragma unroll
-    for (int offset = kWarp / 2; offset > 0; offset /= 2) max = fmaxf(max, __shfl_xor_sync(0xffffffffu, max, offset));
+    max = WarpMax(max);
 #pragma unroll 1
     for (int s = ThreadId(); s < n_slots; s += kExpandThreads) x.weight[s] = exp2f(x.max[s] - max);
     float4 sum = make_float4(0, 0, 0, 0);

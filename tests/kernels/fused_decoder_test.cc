@@ -260,19 +260,22 @@ Shape WithManyWords(WeightFormat format) {
 
 class FusedDecoderTest : public DeviceTest {
  protected:
-  void Compare(const Shape& shape, int64_t n_tokens, double tolerance) { Compare(device(), shape, n_tokens, tolerance); }
+  void Compare(const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0) { Compare(device(), shape, n_tokens, tolerance, first); }
 
   // The last of `end` tokens, all of them or, under a tool, `few`.
-  void CompareUpTo(Device& tested, const Shape& shape, int64_t end, int64_t few, double tolerance) {
+  void CompareUpTo(const Shape& shape, int64_t end, int64_t few, double tolerance) {
     const int64_t n = Repetitions(end, few);
-    Compare(tested, shape, n, tolerance, end - n);
+    Compare(shape, n, tolerance, end - n);
   }
 
   // Tokens [first, first + n_tokens): those before have left random rows in the caches, and nothing else.
-  void Compare(Device& tested, const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0) {
-    std::vector<int64_t> positions(n_tokens);
+  void Compare(Device& tested, const Shape& shape, int64_t n_tokens, double tolerance, int64_t first) {
+    CompareAt(tested, shape, PositionsFrom(first, n_tokens), tolerance);
+  }
+  static std::vector<int64_t> PositionsFrom(int64_t first, int64_t n) {
+    std::vector<int64_t> positions(n);
     std::iota(positions.begin(), positions.end(), first);
-    CompareAt(tested, shape, positions, tolerance);
+    return positions;
   }
 
   // Tokens at these positions, one after the other; rows in front of the first one are random.
@@ -310,9 +313,12 @@ class FusedDecoderTest : public DeviceTest {
   }
 
   void CompareOnFew(const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0) {
+    CompareAtOnFew(shape, PositionsFrom(first, n_tokens), tolerance);
+  }
+  void CompareAtOnFew(const Shape& shape, const std::vector<int64_t>& positions, double tolerance) {
     auto few = OpenDevice(GetParam(), 0, 8);
     ASSERT_TRUE(few.ok()) << few.status();
-    Compare(**few, shape, n_tokens, tolerance, first);
+    CompareAt(**few, shape, positions, tolerance);
   }
 
   void CompareWithSharedMemory(int kilobytes, const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0) {
@@ -349,11 +355,11 @@ TEST_P(FusedDecoderTest, AgreesWithTheOperatorsInQ4) {
 
 TEST_P(FusedDecoderTest, AgreesOverTilesAndPages) {
   RILL_NEEDS_OP(make_fused_decoder);
-  CompareUpTo(device(), Tiles(), 140, 16, 2e-2);
+  CompareUpTo(Tiles(), 140, 16, 2e-2);
 }
 TEST_P(FusedDecoderTest, AgreesOverManyTilesAndPages) {
   RILL_NEEDS_OP(make_fused_decoder);
-  Compare(device(), Tiles(), Repetitions(70, 10), 2e-2, 632);
+  Compare(Tiles(), Repetitions(70, 10), 2e-2, 632);
 }
 
 // A share of the vocabulary larger than a job: the head takes several passes.
@@ -393,9 +399,7 @@ TEST_P(FusedDecoderTest, AgreesWhereAContextIsShortNoMoreAndAgain) {
 }
 TEST_P(FusedDecoderTest, AgreesWhereAContextIsShortNoMoreAndAgainOnFewMultiprocessors) {
   RILL_NEEDS_OP(make_fused_decoder);
-  auto few = OpenDevice(GetParam(), 0, 8);
-  ASSERT_TRUE(few.ok()) << few.status();
-  CompareAt(**few, Tiles(), ThereAndBack(), 2e-2);
+  CompareAtOnFew(Tiles(), ThereAndBack(), 2e-2);
 }
 // Heads that are not the model's, in each format, on more blocks than there is work for and on fewer.
 TEST_P(FusedDecoderTest, AgreesOverShortContextsOfOtherHeads) {
@@ -407,7 +411,7 @@ TEST_P(FusedDecoderTest, AgreesOverShortContextsOfOtherHeads) {
     shape.mixers = "KM";
     CompareOnFew(shape, 3, 2e-2, 255);
     shape.mixers = "MM";
-    Compare(device(), shape, 12, 2e-2);
+    Compare(shape, 12, 2e-2);
   }
 }
 // On eight multiprocessors a block has more than 64 rows from 512 tokens on: warpgroup products, where the chip has them.
@@ -425,7 +429,7 @@ TEST_P(FusedDecoderTest, AgreesOverPortableTiles) {
 TEST_P(FusedDecoderTest, WithoutSharedExpertsAndWithManyMlaHeads) {
   RILL_NEEDS_OP(make_fused_decoder);
   Shape shape = {96, 64, 1, 32, 16, 3, 40, 16, 64, 32, 512, 5, 2, 1, 1, 32, 0, 64, WeightFormat::kQ8, DType::kBf16, "KM", "ED", 3};
-  CompareUpTo(device(), shape, 70, 10, 2e-2);
+  CompareUpTo(shape, 70, 10, 2e-2);
 }
 
 TEST_P(FusedDecoderTest, TheSameStateGivesTheSameBits) {
