@@ -7,6 +7,7 @@
 #   --build DIR    a configured build tree with RILL_CUDA=ON instead of build/cuda
 #   --no-build     takes the programs as they are
 #   --only REGEX   programs whose name matches, e.g. --only 'mla|fused'
+#   --cases FILTER GoogleTest's filter, e.g. --cases '*FusedDecoder*/cuda', instead of '*cuda*'
 #   --jobs N       processes at once (8)
 #   --seconds N    for one of them (600; 1800 under a tool)
 #   --sms N        multiprocessors of the GPU that the tests use; 0: all, as without a tool. Racecheck takes seconds for each launch of a grid that
@@ -18,14 +19,14 @@
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-build=$root/build/cuda jobs=8 seconds= only=. compile=yes sms= sanitizer=
+build=$root/build/cuda jobs=8 seconds= only=. cases='*cuda*' compile=yes sms= sanitizer=
 tools=(none)
 while [ $# -gt 0 ]; do
   case $1 in
     --sanitize) tools=(racecheck memcheck initcheck synccheck) ;;  # the slowest first
     --sanitize=*) tools=("${1#*=}") ;;
     --no-build) compile=no ;;
-    --build | --only | --jobs | --seconds | --sms | --sanitizer)
+    --build | --only | --cases | --jobs | --seconds | --sms | --sanitizer)
       [ $# -gt 1 ] || { echo "tests/cuda.sh: $1 needs a value; see --help" >&2 && exit 2; }
       declare "${1#--}=$2" && shift ;;
     -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
@@ -83,17 +84,17 @@ export logs seconds sanitizer sms
 
 # Of programs that have cases on cuda, NAME TOOL PROGRAM FILTER: each program, or, under a tool, each case of the kernels' programs.
 list() {
-  local program name cases
+  local program name found
   for program in "$build"/tests/*_test; do
     name=$(basename "$program" _test)
     [[ $name =~ $only ]] || continue
     if [ "$1" != none ] && [[ $name != kernels_* ]]; then continue; fi
-    cases=$("$program" --gtest_list_tests '--gtest_filter=*cuda*') || { echo "tests/cuda.sh: $program does not run" >&2 && return 1; }
-    cases=$(awk '/^[^ ]/ { suite = $1 } /^  / { print suite $1 }' <<<"$cases")
-    if [ -z "$cases" ]; then continue; fi
-    if [ "$1" = none ]; then printf '%s\t%s\t%s\t%s\n' "$name" "$1" "$program" '*cuda*'; continue; fi
+    found=$("$program" --gtest_list_tests "--gtest_filter=$cases") || { echo "tests/cuda.sh: $program does not run" >&2 && return 1; }
+    found=$(awk '/^[^ ]/ { suite = $1 } /^  / { print suite $1 }' <<<"$found")
+    if [ -z "$found" ]; then continue; fi
+    if [ "$1" = none ]; then printf '%s\t%s\t%s\t%s\n' "$name" "$1" "$program" "$cases"; continue; fi
     local one_case
-    for one_case in $cases; do printf '%s\t%s\t%s\t%s\n' "$one_case" "$1" "$program" "$one_case"; done
+    for one_case in $found; do printf '%s\t%s\t%s\t%s\n' "$one_case" "$1" "$program" "$one_case"; done
   done
 }
 # Cases that take a tool long start first, so that none of them is left at the end alone.
