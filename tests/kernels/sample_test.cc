@@ -47,11 +47,11 @@ class SampleTest : public DeviceTest {
   }
 
   std::map<int32_t, int64_t> Count(const std::vector<float>& logits, SampleArgs args,
-                                   int64_t n_draws) {
+                                   const std::vector<uint64_t>& positions) {
     args.logits = rig().In(logits, {static_cast<int64_t>(logits.size())});
     std::map<int32_t, int64_t> counts;
-    for (int64_t i = 0; i < n_draws; ++i) {
-      args.position = i;
+    for (const uint64_t position : positions) {
+      args.position = position;
       const Drawn drawn = DrawAgain(args);
       if (!drawn.status.ok()) {
         ADD_FAILURE() << drawn.status;
@@ -62,10 +62,19 @@ class SampleTest : public DeviceTest {
     return counts;
   }
 
-  // The set of tokens that can be drawn.
+  // The set of tokens that can be drawn, those that are at least as likely as one of the numbers
+  // that are tried: they lie in even steps over [0, 1).
   std::vector<int32_t> Support(const std::vector<float>& logits, const SampleArgs& args) {
+    const int64_t n = Repetitions(1000, 24);
+    std::vector<uint64_t> positions;
+    for (uint64_t position = 0; static_cast<int64_t>(positions.size()) < n; ++position) {
+      const double u = PhiloxUniform(args.seed, position) * n;
+      if (static_cast<int64_t>(u) == static_cast<int64_t>(positions.size())) {
+        positions.push_back(position);
+      }
+    }
     std::vector<int32_t> tokens;
-    for (const auto& [token, count] : Count(logits, args, 2000)) tokens.push_back(token);
+    for (const auto& [token, count] : Count(logits, args, positions)) tokens.push_back(token);
     return tokens;
   }
 
@@ -112,9 +121,11 @@ TEST_P(SampleTest, FrequenciesFollowTheSoftmax) {
   RILL_NEEDS_OP(sample);
   for (const float temperature : {0.5f, 1.0f, 2.0f}) {
     const std::vector<float> logits = random_.Normal(12, 2);
-    const int64_t n = Repetitions(20000, 400);
+    std::vector<uint64_t> positions(Repetitions(20000, 20));
+    std::iota(positions.begin(), positions.end(), 0);
+    const double n = static_cast<double>(positions.size());
     std::map<int32_t, int64_t> counts =
-        Count(logits, AtTemperature(temperature, random_.Bits()), n);
+        Count(logits, AtTemperature(temperature, random_.Bits()), positions);
     double sum = 0, chi_squared = 0;
     std::vector<double> p;
     for (const float l : logits) sum += p.emplace_back(std::exp(l / temperature));
@@ -254,12 +265,13 @@ TEST_P(SampleTest, SameSeedAndPositionDrawTheSameWhateverWasDrawnBefore) {
   const std::vector<float> logits(1000);
   SampleArgs args = AtTemperature(1, random_.Bits());
   args.logits = rig().In(logits, {1000});
+  const int n = static_cast<int>(Repetitions(50, 6));
   std::vector<int32_t> forward, backward;
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < n; ++i) {
     args.position = i;
     forward.push_back(DrawAgain(args).token);
   }
-  for (int i = 49; i >= 0; --i) {
+  for (int i = n - 1; i >= 0; --i) {
     args.position = i;
     backward.insert(backward.begin(), DrawAgain(args).token);
   }
@@ -267,7 +279,7 @@ TEST_P(SampleTest, SameSeedAndPositionDrawTheSameWhateverWasDrawnBefore) {
   args.seed ^= 1;
   args.position = 0;
   int same = 0;
-  for (int i = 0; i < 50; ++i) {
+  for (int i = 0; i < n; ++i) {
     args.position = i;
     same += DrawAgain(args).token == forward[i];
   }
@@ -338,7 +350,8 @@ TEST_P(SampleTest, DrawsFromAWholeVocabularyWhereTheNumberPoints) {
       args.top_k = top_k;
       args.top_p = top_p;
       args.min_p = min_p;
-      for (args.position = 0; args.position < 3; ++args.position) {
+      const uint64_t n = static_cast<uint64_t>(Repetitions(3, 1));
+      for (args.position = 0; args.position < n; ++args.position) {
         const Drawn drawn = Draw(logits, args);
         ASSERT_TRUE(drawn.status.ok()) << drawn.status;
         const auto [before, after] = Interval(logits, args, drawn.token);
