@@ -69,7 +69,8 @@ class Bench {
                   {"kda inputs", Part::kInputs, 3 * bytes(w.q) + 2 * bytes(w.f_a) + bytes(w.b)},
                   {"kda step", Part::kKda, state + 2 * bytes(w.f_b)},
                   {"kda output", Part::kOutput, bytes(w.o)},
-                  {"moe step", Part::kMoe, 9 * (gate_up + down) + bytes(m.router)}};
+                  {"moe step", Part::kMoe, 9 * (gate_up + down) + bytes(m.router)},
+                  {"moe, experts known", Part::kKnown, 9 * (gate_up + down) + bytes(m.router)}};
     for (const auto& part : kParts) {
       RILL_ASSIGN_OR_RETURN(const double micros, StepPartMicros(cuda(), specs, part.part));
       Line(part.name, micros, part.bytes);

@@ -56,6 +56,7 @@ __global__ void __launch_bounds__(1024) ReadKernel(const uint4* p, int64_t n, ui
 }
 
 constexpr WeightFormat kFormat = WeightFormat::kQ4;
+constexpr bool IsMoe(Part part) { return part == Part::kMoe || part == Part::kKnown; }
 
 template <Part part>
 __device__ __forceinline__ void RunPart(cuda::Step s) {
@@ -65,6 +66,14 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
   if (part == Part::kOutput) cuda::OutputPhase<kFormat, GridBarrier>(s);
   if (part == Part::kMoe) {
     cuda::ExpertPhase<kFormat, GridBarrier>(s);
+    cuda::DownPhase<kFormat, GridBarrier>(s);
+  }
+  if (part == Part::kKnown) {
+    cuda::StageNormed<kFormat, GridBarrier>(s, s.l().post_norm, cuda::SharedAddress(s.plain(cuda::kPlainRouter)), false, s.l().x_mark, s.router_mark());
+    cuda::RunPasses<kFormat, cuda::GluRows<kFormat>>(s);
+    cuda::SyncWorkers();
+    cuda::RunPasses<kFormat, cuda::ExpertRows<kFormat>>(s);
+    GridBarrier::Arrive(s);
     cuda::DownPhase<kFormat, GridBarrier>(s);
   }
 }
@@ -78,7 +87,7 @@ __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
     cuda::FeedSlices<kFormat>(s, f);
   }
   if (part == Part::kOutput) cuda::Feed<kFormat, cuda::OutputRows<kFormat, cuda::Answer::kMixer>>(s, f);
-  if (part == Part::kMoe) {
+  if (IsMoe(part)) {
     cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
     cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
     cuda::FeedTails(s, f);
@@ -91,7 +100,7 @@ __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
 template <Part part>
 __device__ __forceinline__ void SetMarks(const StepParams& params, int i, StepLayer* layer) {
   layer->kda.use = 0;
-  layer->x_mark = part == Part::kOutput || part == Part::kMoe ? (params.token * params.n_layers + i) & 1 : 1;
+  layer->x_mark = part == Part::kOutput || IsMoe(part) ? (params.token * params.n_layers + i) & 1 : 1;
 }
 
 // As in a step the feeders bring the layers' addresses and go ahead, here by one layer. Two barriers of the block for each of two layers: at one the feeders
@@ -100,6 +109,17 @@ __device__ __forceinline__ int ThereBarrier(int i) { return 6 + i % 2; }
 __device__ __forceinline__ int LeftBarrier(int i) { return 9 + i % 2; }
 __device__ __forceinline__ void ArriveAt(int barrier) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(cuda::kBlockThreads) : "memory"); }
 __device__ __forceinline__ void WaitAt(int barrier) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "n"(cuda::kBlockThreads) : "memory"); }
+
+// Experts in place of the router's, by one feeder warp. Those of the layer before have been fed.
+__device__ __forceinline__ void ChooseAnyhow(cuda::Step s) {
+  const cuda::StepMoe& m = s.l().moe;
+  const int lane = threadIdx.x % cuda::kWarp;
+  if (lane < m.top_k) {
+    s.shared().chosen[lane] = m.experts.record[(s.index * 29 + lane * 31) % m.router.rows];
+    s.shared().weights[lane] = 1.0f / static_cast<float>(m.top_k);
+  }
+  cuda::Arrive(s.shared().has_chosen);
+}
 
 template <Part part>
 __device__ __forceinline__ void BringLayer(const StepParams& params, int i, const cuda::Feeder& f) {
@@ -111,6 +131,7 @@ __device__ __forceinline__ void BringLayer(const StepParams& params, int i, cons
   meet();
   if (threadIdx.x == kStepThreads) SetMarks<part>(params, i, layer);
   meet();
+  if (part == Part::kKnown && f.warp == 0) ChooseAnyhow(s);
   if (f.warp == 0) cuda::FindPlainRows(s);
   ArriveAt(ThereBarrier(i));
 }
@@ -178,7 +199,7 @@ absl::StatusOr<double> PartMicros(CudaDevice& device, const DecoderSpec& spec, u
   RILL_ASSIGN_OR_RETURN(Buffer memory, cuda::PrepareStep(device, spec, &params, &shared_bytes));
   RILL_RETURN_IF_ERROR(cuda::AllowShared(device, reinterpret_cast<const void*>(PartKernel<part>), shared_bytes, "part"));
   const cuda::ScratchSizes sizes = cuda::MeasureScratch(spec);
-  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.x, spec.hidden, part == Part::kMoe));
+  RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.x, spec.hidden, IsMoe(part)));
   RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.projected, sizes.projected, 1));
   RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.heads, sizes.heads, 1));
   RILL_RETURN_IF_ERROR(FillMarked(device, params.scratch.squares, sizes.squares, 1));
@@ -239,6 +260,7 @@ absl::StatusOr<double> StepPartMicros(CudaDevice& device, absl::Span<const Decod
     case Part::kKda: return PartMicros<Part::kKda>(device, kda.spec, 1);
     case Part::kOutput: return PartMicros<Part::kOutput>(device, kda.spec, 1);
     case Part::kMoe: return PartMicros<Part::kMoe>(device, moe.spec, 2);
+    case Part::kKnown: return PartMicros<Part::kKnown>(device, moe.spec, 2);
   }
   return absl::InternalError("unknown part");
 }

@@ -20,6 +20,7 @@ enum class Part {
   kKda,      // low-rank gates, convolution, gates, recurrence, gated norm
   kOutput,   // output projection and residual
   kMoe,      // the whole MoE block: router, choice, shared experts and gate/up, down; two barriers
+  kKnown,    // the same without a choice: the feeders know the experts before the layer begins, others in each layer. What the choice costs is the difference.
 };
 
 // Microseconds of one such phase in one layer, over the layers in turn. KDA phases rotate over the sessions in `specs`, whose states
