@@ -62,16 +62,17 @@ class SampleTest : public DeviceTest {
     return counts;
   }
 
-  // The set of tokens that can be drawn, those that are at least as likely as one of the numbers
-  // that are tried: they lie in even steps over [0, 1).
+  // The set of tokens that can be drawn. One number of each n-th part of [0, 1) is tried, so none is
+  // missed that has two n-ths, or one at an end.
   std::vector<int32_t> Support(const std::vector<float>& logits, const SampleArgs& args) {
-    const int64_t n = Repetitions(1000, 24);
-    std::vector<uint64_t> positions;
-    for (uint64_t position = 0; static_cast<int64_t>(positions.size()) < n; ++position) {
-      const double u = PhiloxUniform(args.seed, position) * n;
-      if (static_cast<int64_t>(u) == static_cast<int64_t>(positions.size())) {
-        positions.push_back(position);
-      }
+    const int64_t n = Repetitions(2000, 24);
+    std::vector<uint64_t> positions(n);
+    std::vector<bool> has(n);
+    int64_t left = n;
+    for (uint64_t position = 0; left > 0; ++position) {
+      const auto part = static_cast<int64_t>(double{PhiloxUniform(args.seed, position)} * n);
+      if (has[part]) continue;
+      has[part] = true, positions[part] = position, --left;
     }
     std::vector<int32_t> tokens;
     for (const auto& [token, count] : Count(logits, args, positions)) tokens.push_back(token);
