@@ -335,8 +335,17 @@ __device__ __noinline__ void DenseGatePhase(Step s) {
   Barrier::Arrive(s);
 }
 
-// Norm, router, and gate and up of the experts. The router's scores leave before the normed vector is staged. The shared experts' part, which needs
-// nothing of the choice, runs behind it, while the chosen experts' first weights are on their way.
+// Gate and up of the shared and the chosen experts, x staged. The shared experts' part, which needs nothing of the choice, goes first, while the chosen
+// experts' first weights are on their way.
+template <WeightFormat F, typename Barrier>
+__device__ __forceinline__ void MultiplyExperts(Step s) {
+  RunPasses<F, GluRows<F>>(s);
+  SyncWorkers();  // their sums have been read, and the next job's lie in the same place
+  RunPasses<F, ExpertRows<F>>(s);
+  Barrier::Arrive(s);
+}
+
+// Norm, router, choice, and gate and up of the experts. The router's scores leave before the normed vector is staged.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
   KeepRecords(s);
@@ -344,11 +353,7 @@ __device__ __noinline__ void ExpertPhase(Step s) {
   s = CurrentStep();
   if (!s.l().moe.with_norm) MultiplyRouter(s);
   ChooseExperts(s, s.memory() + s.p().staged_bytes);
-  s = CurrentStep();
-  RunPasses<F, GluRows<F>>(s);
-  SyncWorkers();  // their sums have been read, and the next job's lie in the same place
-  RunPasses<F, ExpertRows<F>>(s);  // x is still staged
-  Barrier::Arrive(s);
+  MultiplyExperts<F, Barrier>(CurrentStep());
 }
 
 template <WeightFormat F, typename Barrier>

@@ -70,10 +70,7 @@ __device__ __forceinline__ void RunPart(cuda::Step s) {
   }
   if (part == Part::kKnown) {
     cuda::StageNormed<kFormat, GridBarrier>(s, s.l().post_norm, cuda::SharedAddress(s.plain(cuda::kPlainRouter)), false, s.l().x_mark, s.router_mark());
-    cuda::RunPasses<kFormat, cuda::GluRows<kFormat>>(s);
-    cuda::SyncWorkers();
-    cuda::RunPasses<kFormat, cuda::ExpertRows<kFormat>>(s);
-    GridBarrier::Arrive(s);
+    cuda::MultiplyExperts<kFormat, GridBarrier>(s);
     cuda::DownPhase<kFormat, GridBarrier>(s);
   }
 }
