@@ -8,6 +8,7 @@
 #include "kernels/ops/matmul.h"
 #include "kernels/ops/rms_norm.h"
 #include "model/graph/replay.h"
+#include "model/graph/stepped_pass.h"
 #include "model/layers/glu.h"
 #include "model/layers/kda.h"
 #include "model/layers/mla.h"
@@ -93,7 +94,13 @@ absl::Status Forward::MakeDecoder() {
   if (absl::IsUnimplemented(decoder.status())) return absl::OkStatus();  // steps go by the operators
   RILL_RETURN_IF_ERROR(decoder.status());
   decoder_ = *std::move(decoder);
+  longest_stepped_ = LongestSteppedPass(config, model_->recipe(), shape_.prefill_chunk);
   return absl::OkStatus();
+}
+
+// Steps leave logits, so a pass that is to leave none is none of steps; nor one whose rows go to a sink, which gets none that a cancel takes back.
+bool Forward::IsStepped(int64_t n_tokens, LogitsWanted wanted) const {
+  return n_tokens <= longest_stepped_ && wanted == LogitsWanted::kLast;
 }
 
 // Whether the pass succeeds or not, it may write over the oldest slots of the ring.
@@ -107,12 +114,11 @@ absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted
                               absl::Span<const StateTap> taps) {
   const int64_t T = static_cast<int64_t>(ids.size());
   RILL_RETURN_IF_ERROR(PrepareToWrite(T));
-  const bool guarded = shadow_.bytes() > 0;
+  const bool guarded = shadow_.bytes() > 0, stepped = IsStepped(T, wanted);
+  const TensorView logits_before = FirstRows(buffers_.head, 1);  // steps write logits; a pass does so when nothing can fail any more
   if (guarded) RILL_RETURN_IF_ERROR(device_.CopyOn(shadow_.data(), state_.fixed().data(), shadow_.bytes()));
-  const TensorView device_ids = FirstRows(buffers_.ids, T);
-  absl::Status status = device_.CopyIn(device_ids.data, ids.data(), ids.size() * sizeof(int32_t));
-  if (status.ok()) status = RunLayers(device_ids, cancel, taps);
-  if (status.ok()) status = RunHead(T, wanted, sink);
+  if (stepped) RILL_RETURN_IF_ERROR(device_.CopyOn(logits_before.data, logits().data, static_cast<size_t>(logits().bytes())));
+  absl::Status status = stepped ? RunSteps(ids, cancel, taps) : RunPass(ids, wanted, cancel, sink, taps);
   if (status.ok()) status = device_.Synchronize();
   if (status.ok()) {
     state_.Advance(T);
@@ -120,7 +126,31 @@ absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted
   }
   // Rows beyond the position are never read, so taking the pass back is putting the constant-size part back.
   if (guarded) device_.CopyOn(state_.fixed().data(), shadow_.data(), shadow_.bytes()).IgnoreError();
+  if (stepped) device_.CopyOn(logits().data, logits_before.data, static_cast<size_t>(logits().bytes())).IgnoreError();
   return status;
+}
+
+absl::Status Forward::RunPass(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink,
+                              absl::Span<const StateTap> taps) {
+  const int64_t T = static_cast<int64_t>(ids.size());
+  const TensorView device_ids = FirstRows(buffers_.ids, T);
+  RILL_RETURN_IF_ERROR(device_.CopyIn(device_ids.data, ids.data(), ids.size() * sizeof(int32_t)));
+  RILL_RETURN_IF_ERROR(RunLayers(device_ids, cancel, taps));
+  return RunHead(T, wanted, sink);
+}
+
+// Each step is waited for, so that a cancel is answered within one.
+absl::Status Forward::RunSteps(absl::Span<const int32_t> ids, Cancel cancel, absl::Span<const StateTap> taps) {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (cancel()) return absl::CancelledError(absl::StrCat("cancelled before token ", i, " of ", ids.size()));
+    RILL_RETURN_IF_ERROR(decoder_->Step(ids[i], state_.position() + static_cast<int64_t>(i)));
+    if (!taps.empty() && taps[0].after == static_cast<int64_t>(i) + 1) {
+      RILL_RETURN_IF_ERROR(device_.CopyOn(taps[0].fixed, state_.fixed().data(), state_.fixed().bytes()));
+      taps.remove_prefix(1);
+    }
+    RILL_RETURN_IF_ERROR(device_.Synchronize());
+  }
+  return absl::OkStatus();
 }
 
 absl::Status Forward::Step(int32_t id) {

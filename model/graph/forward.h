@@ -42,7 +42,8 @@ class Forward {
                                                          std::shared_ptr<BlockPool> logits = nullptr);
 
   // Feeds 1..shape.prefill_chunk tokens as one pass. `cancel` is polled between layers; on Cancelled or any error the
-  // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked.
+  // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked. Where steps are fused, a short pass
+  // of which the last logits are wanted is as many of them (LongestSteppedPass), and `cancel` is polled between those.
   using Cancel = absl::FunctionRef<bool()>;
   using RowSink = absl::FunctionRef<void(int64_t row, absl::Span<const float> logits)>;
   // The constant-size part as it is after the tokens of `taps` goes where they say; what they wrote counts only when the
@@ -70,6 +71,9 @@ class Forward {
   absl::Status OwnLogits();
   absl::Status MakeDecoder();
   absl::Status PrepareToWrite(int64_t n_tokens);
+  bool IsStepped(int64_t n_tokens, LogitsWanted wanted) const;
+  absl::Status RunSteps(absl::Span<const int32_t> ids, Cancel cancel, absl::Span<const StateTap> taps);
+  absl::Status RunPass(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink, absl::Span<const StateTap> taps);
   absl::Status RunLayers(const TensorView& ids, Cancel cancel, absl::Span<const StateTap> taps);
   absl::Status RunLayer(int64_t layer, const struct Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
                         const TensorView& normed);
@@ -90,6 +94,7 @@ class Forward {
   PassBuffers buffers_;
   std::vector<float> host_logits_;       // empty on host devices
   std::unique_ptr<FusedDecoder> decoder_;
+  int64_t longest_stepped_ = 0;          // 0 without a decoder
 };
 
 // MakeSessionPlan plus what the model's device adds: a fused decoder, page tables, a host copy of the logits.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "model/graph/stepped_pass.h"
 #include "sdk/generation.h"
 #include "sdk/snapshot.h"
 #include "tests/sdk/session_case.h"
@@ -144,6 +145,94 @@ TEST_P(SessionDevicesTest, ComesBackWithItsBits) {
   ASSERT_TRUE(session->Restore(**snapshot).ok());
   ASSERT_TRUE(session->Hibernate(fs, "/bed").ok());
   expect_same(*session, "slept");
+}
+
+// A q4 model that the fused step covers, of which a pass of a few tokens moves more bytes than their steps.
+class SteppedPassDevicesTest : public SessionDevicesTest {
+ protected:
+  static constexpr int64_t kChunk = 48;
+
+  void SetUp() override {
+    SessionDevicesTest::SetUp();
+    if (IsSkipped()) return;
+    ModelConfig config = SessionConfig();
+    config.kda_head_dim = 32;
+    ModelOptions options;
+    options.device = GetParam();
+    auto model = Model::Synthesize(config, *MakeRecipe("q4"), 12, options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    model_ = *model;
+    if (model_->device().ops().make_fused_decoder == nullptr) GTEST_SKIP() << GetParam() << " has no fused steps";
+    longest_ = static_cast<size_t>(LongestSteppedPass(model_->config(), model_->recipe(), kChunk));
+    ASSERT_GT(longest_, 2u);
+    ASSERT_LT(longest_, static_cast<size_t>(kChunk));
+  }
+
+  size_t longest_ = 0;
+};
+RILL_FOR_EACH_DEVICE(SteppedPassDevicesTest);
+
+TEST_P(SteppedPassDevicesTest, HasTheBitsOfItsSteps) {
+  const auto passes = MakeSession(model_, 256, kChunk), steps = MakeSession(model_, 256, kChunk);
+  for (size_t at = 0; at + longest_ <= ids_.size(); at += longest_) {
+    ASSERT_TRUE(passes->Append(Ids(at, longest_)).ok());
+    for (const int32_t id : Ids(at, longest_)) ASSERT_TRUE(steps->Step(id).ok());
+    ASSERT_TRUE(SameBits(LogitsOf(*passes), LogitsOf(*steps))) << at;
+  }
+}
+
+// Checkpoints are taken inside of passes. Each target has a session of its own: one that goes back further than a short pass is fed by a pass, which leaves
+// other bits.
+TEST_P(SteppedPassDevicesTest, LeavesTheCheckpointsOfItsSteps) {
+  const size_t length = ids_.size() / longest_ * longest_;
+  const auto steps = MakeSession(model_, 256, kChunk);
+  int compared = 0;
+  for (size_t to = 1; to < length; ++to) {
+    ASSERT_TRUE(steps->Step(ids_[to - 1]).ok());
+    const auto passes = MakeSession(model_, 256, kChunk);
+    for (size_t at = 0; at < length; at += longest_) ASSERT_TRUE(passes->Append(Ids(at, longest_)).ok());
+    const auto cost = passes->Rewind(to);
+    ASSERT_TRUE(cost.ok()) << cost.status();
+    if (cost->anchor == 0 || cost->recomputed == 0 || cost->recomputed > longest_) continue;
+    ++compared;
+    ASSERT_TRUE(SameBits(LogitsOf(*passes), LogitsOf(*steps))) << to << " from " << cost->anchor;
+  }
+  EXPECT_GT(compared, 3);
+}
+
+TEST_P(SteppedPassDevicesTest, IsNearAPassOfTheSameTokens) {
+  const auto stepped = WideSession(model_), whole = WideSession(model_);
+  for (size_t at = 0; at < 48; at += longest_) ASSERT_TRUE(stepped->Append(Ids(at, std::min(longest_, 48 - at))).ok());
+  ASSERT_TRUE(whole->Append(Ids(0, 48)).ok());
+  ExpectNear(LogitsOf(*stepped), LogitsOf(*whole), 5e-2f);
+}
+
+TEST_P(SteppedPassDevicesTest, ACancelTakesAllOfItBack) {
+  const auto session = MakeSession(model_, 256, kChunk), unbroken = MakeSession(model_, 256, kChunk);
+  ASSERT_TRUE(session->Append(Ids(0, longest_)).ok() && unbroken->Append(Ids(0, longest_)).ok());
+  const Row before = LogitsOf(*session);
+  for (int polls = 1; polls <= static_cast<int>(longest_); ++polls) {
+    int left = polls;
+    const absl::Status status = session->Append(Ids(longest_, longest_), [&](uint64_t, uint64_t) { return --left == 0; });
+    ASSERT_TRUE(absl::IsCancelled(status)) << polls << ": " << status;
+    ASSERT_EQ(session->length(), longest_);
+    session->Sample({}).IgnoreError();  // has the device's logits
+    ASSERT_TRUE(SameBits(LogitsOf(*session), before)) << polls;
+  }
+  ASSERT_TRUE(session->Append(Ids(longest_, longest_)).ok() && unbroken->Append(Ids(longest_, longest_)).ok());
+  EXPECT_TRUE(SameBits(LogitsOf(*session), LogitsOf(*unbroken)));
+}
+
+// Rows that go to a sink are never taken back, so they come from a pass.
+TEST_P(SteppedPassDevicesTest, RowsForASinkComeFromAPass) {
+  const auto session = MakeSession(model_, 256, kChunk), stepped = MakeSession(model_, 256, kChunk);
+  std::vector<Row> rows;
+  ASSERT_TRUE(session->Append(Ids(0, longest_), nullptr, [&](uint64_t, absl::Span<const float> row) { rows.emplace_back(row.begin(), row.end()); }).ok());
+  ASSERT_EQ(rows.size(), longest_);
+  for (size_t i = 0; i < longest_; ++i) {
+    ASSERT_TRUE(stepped->Step(ids_[i]).ok());
+    ExpectNear(rows[i], LogitsOf(*stepped), 5e-2f);
+  }
 }
 
 TEST_P(SessionDevicesTest, GoesBackAnywhere) {
