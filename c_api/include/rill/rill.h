@@ -337,9 +337,10 @@ RILL_API rill_status rill_session_step(rill_session *session, int32_t id);
 RILL_API rill_status rill_session_reset(rill_session *session);
 
 /* Ends the call that is running on the session with RILL_E_CANCELLED: within one layer of a
- * prefill, one token of a generation, one write of a file. When none is running, it ends the next
- * call of the generation that is open, or does nothing: later calls are not its business. Any
- * thread, also a callback. RILL_E_ARG, RILL_E_CLOSED. */
+ * prefill (on CUDA a short one is fed token by token: within one of these), one token of a
+ * generation, one write of a file. When none is running, it ends the next call of the generation
+ * that is open, or does nothing: later calls are not its business. Any thread, also a callback.
+ * RILL_E_ARG, RILL_E_CLOSED. */
 RILL_API rill_status rill_session_cancel(rill_session *session);
 
 /* Logits after the last token: *n = vocab_size floats in host memory, the session's, valid until
