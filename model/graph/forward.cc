@@ -98,7 +98,8 @@ absl::Status Forward::MakeDecoder() {
   return absl::OkStatus();
 }
 
-// Steps leave logits, so a pass that is to leave none is none of steps; nor one whose rows go to a sink, which gets none that a cancel takes back.
+// Steps leave logits, so a pass that is to leave none is none of steps; nor one whose rows go to a sink, which gets
+// none that a cancel takes back.
 bool Forward::IsStepped(int64_t n_tokens, LogitsWanted wanted) const {
   return n_tokens <= longest_stepped_ && wanted == LogitsWanted::kLast;
 }
@@ -115,9 +116,11 @@ absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted
   const int64_t T = static_cast<int64_t>(ids.size());
   RILL_RETURN_IF_ERROR(PrepareToWrite(T));
   const bool guarded = shadow_.bytes() > 0, stepped = IsStepped(T, wanted);
-  const TensorView logits_before = FirstRows(buffers_.head, 1);  // steps write logits; a pass does so when nothing can fail any more
+  // Steps write logits; a pass does so when nothing can fail any more.
+  const TensorView logits_before = FirstRows(buffers_.head, 1);
+  const size_t logits_bytes = static_cast<size_t>(logits().bytes());
   if (guarded) RILL_RETURN_IF_ERROR(device_.CopyOn(shadow_.data(), state_.fixed().data(), shadow_.bytes()));
-  if (stepped) RILL_RETURN_IF_ERROR(device_.CopyOn(logits_before.data, logits().data, static_cast<size_t>(logits().bytes())));
+  if (stepped) RILL_RETURN_IF_ERROR(device_.CopyOn(logits_before.data, logits().data, logits_bytes));
   absl::Status status = stepped ? RunSteps(ids, cancel, taps) : RunPass(ids, wanted, cancel, sink, taps);
   if (status.ok()) status = device_.Synchronize();
   if (status.ok()) {
@@ -126,7 +129,7 @@ absl::Status Forward::Prefill(absl::Span<const int32_t> ids, LogitsWanted wanted
   }
   // Rows beyond the position are never read, so taking the pass back is putting the constant-size part back.
   if (guarded) device_.CopyOn(state_.fixed().data(), shadow_.data(), shadow_.bytes()).IgnoreError();
-  if (stepped) device_.CopyOn(logits().data, logits_before.data, static_cast<size_t>(logits().bytes())).IgnoreError();
+  if (stepped) device_.CopyOn(logits().data, logits_before.data, logits_bytes).IgnoreError();
   return status;
 }
 

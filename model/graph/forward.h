@@ -42,8 +42,9 @@ class Forward {
                                                          std::shared_ptr<BlockPool> logits = nullptr);
 
   // Feeds 1..shape.prefill_chunk tokens as one pass. `cancel` is polled between layers; on Cancelled or any error the
-  // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked. Where steps are fused, a short pass
-  // of which the last logits are wanted is as many of them (LongestSteppedPass), and `cancel` is polled between those.
+  // state is as before the call. Ids are in the vocabulary and the context has room: the caller has checked. Where
+  // steps are fused, a short pass of which the last logits are wanted is as many of them (LongestSteppedPass), and
+  // `cancel` is polled between those.
   using Cancel = absl::FunctionRef<bool()>;
   using RowSink = absl::FunctionRef<void(int64_t row, absl::Span<const float> logits)>;
   // The constant-size part as it is after the tokens of `taps` goes where they say; what they wrote counts only when the
@@ -73,7 +74,8 @@ class Forward {
   absl::Status PrepareToWrite(int64_t n_tokens);
   bool IsStepped(int64_t n_tokens, LogitsWanted wanted) const;
   absl::Status RunSteps(absl::Span<const int32_t> ids, Cancel cancel, absl::Span<const StateTap> taps);
-  absl::Status RunPass(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink, absl::Span<const StateTap> taps);
+  absl::Status RunPass(absl::Span<const int32_t> ids, LogitsWanted wanted, Cancel cancel, RowSink sink,
+                       absl::Span<const StateTap> taps);
   absl::Status RunLayers(const TensorView& ids, Cancel cancel, absl::Span<const StateTap> taps);
   absl::Status RunLayer(int64_t layer, const struct Pass& pass, absl::Span<const StateTap> taps, const TensorView& x,
                         const TensorView& normed);

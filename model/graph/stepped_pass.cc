@@ -13,7 +13,8 @@ struct Moved {
 double PassBytes(const TensorSpec& spec) {
   if (!IsQuantized(spec.format)) return static_cast<double>(spec.bytes);
   const double matrices = spec.role == Role::kExpert ? 3 : 1;  // gate, up, down
-  return static_cast<double>(spec.bytes) + 2 * sizeof(uint16_t) * matrices * static_cast<double>(spec.rows) * static_cast<double>(spec.cols);
+  const double weights = matrices * static_cast<double>(spec.rows) * static_cast<double>(spec.cols);
+  return static_cast<double>(spec.bytes) + 2 * sizeof(uint16_t) * weights;
 }
 
 }  // namespace
@@ -26,7 +27,8 @@ int64_t LongestSteppedPass(const ModelConfig& config, const Recipe& recipe, int6
     (expert ? step.experts : step.common) += static_cast<double>(spec.bytes);
     (expert ? pass.experts : pass.common) += PassBytes(spec);
   }
-  const double used = config.n_experts == 0 ? 0 : static_cast<double>(config.experts_per_token) / static_cast<double>(config.n_experts);
+  const double used =
+      config.n_experts == 0 ? 0 : static_cast<double>(config.experts_per_token) / static_cast<double>(config.n_experts);
   int64_t longest = 1;
   while (longest < prefill_chunk) {
     const double n = static_cast<double>(longest + 1);

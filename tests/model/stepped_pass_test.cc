@@ -11,7 +11,8 @@ int64_t Longest(const ModelConfig& config, const char* recipe, int64_t chunk = 4
   return LongestSteppedPass(config, *MakeRecipe(recipe), chunk);
 }
 
-// A q4 weight is 4.5 bits to a step; to a pass it is these and 32 more, so a pass that needs all weights moves eight times its bytes.
+// A q4 weight is 4.5 bits to a step; to a pass it is these and 32 more, so a pass that needs all weights moves eight
+// times its bytes.
 TEST(SteppedPassTest, The48BModelStepsAHundredTokensInQ4AndOneInBf16) {
   const int64_t q4 = Longest(KimiLinear48B(), "q4"), q8 = Longest(KimiLinear48B(), "q8");
   EXPECT_GT(q4, 90);

@@ -181,8 +181,8 @@ TEST_P(SteppedPassDevicesTest, HasTheBitsOfItsSteps) {
   }
 }
 
-// Checkpoints are taken inside of passes. Each target has a session of its own: one that goes back further than a short pass is fed by a pass, which leaves
-// other bits.
+// Checkpoints are taken inside of passes. Each target has a session of its own: one that goes back further than a short
+// pass is fed by a pass, which leaves other bits.
 TEST_P(SteppedPassDevicesTest, LeavesTheCheckpointsOfItsSteps) {
   const size_t length = ids_.size() / longest_ * longest_;
   const auto steps = MakeSession(model_, 256, kChunk);
@@ -213,7 +213,8 @@ TEST_P(SteppedPassDevicesTest, ACancelTakesAllOfItBack) {
   const Row before = LogitsOf(*session);
   for (int polls = 1; polls <= static_cast<int>(longest_); ++polls) {
     int left = polls;
-    const absl::Status status = session->Append(Ids(longest_, longest_), [&](uint64_t, uint64_t) { return --left == 0; });
+    const absl::Status status =
+        session->Append(Ids(longest_, longest_), [&](uint64_t, uint64_t) { return --left == 0; });
     ASSERT_TRUE(absl::IsCancelled(status)) << polls << ": " << status;
     ASSERT_EQ(session->length(), longest_);
     session->Sample({}).IgnoreError();  // has the device's logits
@@ -227,7 +228,8 @@ TEST_P(SteppedPassDevicesTest, ACancelTakesAllOfItBack) {
 TEST_P(SteppedPassDevicesTest, RowsForASinkComeFromAPass) {
   const auto session = MakeSession(model_, 256, kChunk), stepped = MakeSession(model_, 256, kChunk);
   std::vector<Row> rows;
-  ASSERT_TRUE(session->Append(Ids(0, longest_), nullptr, [&](uint64_t, absl::Span<const float> row) { rows.emplace_back(row.begin(), row.end()); }).ok());
+  const auto keep = [&](uint64_t, absl::Span<const float> row) { rows.emplace_back(row.begin(), row.end()); };
+  ASSERT_TRUE(session->Append(Ids(0, longest_), nullptr, keep).ok());
   ASSERT_EQ(rows.size(), longest_);
   for (size_t i = 0; i < longest_; ++i) {
     ASSERT_TRUE(stepped->Step(ids_[i]).ok());
