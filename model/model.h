@@ -13,6 +13,7 @@
 #include "model/tokenizer/tokenizer.h"
 #include "model/weights/reader.h"
 #include "model/weights/tensor_table.h"
+#include "model/weights/weight_traffic.h"
 #include "model/weights/weights.h"
 
 namespace rill {
@@ -47,6 +48,7 @@ class Model {  // Thread-safe: const after Open. Sessions share it and keep it a
   const ModelConfig& config() const { return config_; }
   const Recipe& recipe() const { return recipe_; }
   const BoundWeights& weights() const { return bound_; }
+  const WeightTraffic& weight_traffic() const { return weight_traffic_; }
   const Fingerprint& fingerprint() const { return fingerprint_; }
   const Tokenizer* tokenizer() const { return tokenizer_.get(); }   // null when the file has none
   uint64_t weight_bytes() const { return weights_->tensor_bytes(); }
@@ -58,6 +60,7 @@ class Model {  // Thread-safe: const after Open. Sessions share it and keep it a
   std::unique_ptr<Device> device_;   // first in, last out: the weights borrow it
   ModelConfig config_;
   Recipe recipe_;
+  WeightTraffic weight_traffic_;
   std::unique_ptr<const Weights> weights_;
   BoundWeights bound_;
   Fingerprint fingerprint_{};

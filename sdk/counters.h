@@ -4,8 +4,6 @@
 #include <atomic>
 #include <cstdint>
 
-#include "model/config.h"
-#include "model/weights/tensor_table.h"
 #include "sdk/stats.h"
 
 namespace rill {
@@ -17,9 +15,5 @@ struct Counters {
 
   void Fill(SessionStats* stats) const;
 };
-
-// Bytes of weights that one decode step reads: everything once, of the routed experts those a token
-// is sent to, of an embedding that is not the head a single row.
-uint64_t WeightBytesPerToken(const ModelConfig& config, const Recipe& recipe);
 
 }  // namespace rill

@@ -132,7 +132,7 @@ SessionStats Session::stats() const {
   impl_->counters.Fill(&stats);
   stats.device_bytes = impl_->own_bytes;
   stats.planned_bytes = plan_.total();
-  stats.weight_bytes_per_token = impl_->weight_bytes_per_token;
+  stats.weight_bytes_per_token = model_->weight_traffic().step;
   return stats;
 }
 

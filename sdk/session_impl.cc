@@ -32,7 +32,6 @@ absl::Status Session::Impl::Allocate(const Pools& pools) {
       ladder, Ladder::Create(pools.rungs != nullptr ? pools.rungs : BlockPool::Create(device, state->layout().rung_bytes), shape));
   own_bytes = state->allocated_bytes() + forward->allocated_bytes() + ladder.bytes();
   if (device.is_host()) own_bytes += ledger.bytes() + sample_scratch.bytes();
-  weight_bytes_per_token = WeightBytesPerToken(config, session.model_->recipe());
   return absl::OkStatus();
 }
 

@@ -123,7 +123,6 @@ struct Session::Impl {
   HostBlock ledger;          // [max_tokens] i32
   HostBlock sample_scratch;  // of the operator
   std::atomic<uint64_t> own_bytes{0};    // on the device
-  uint64_t weight_bytes_per_token = 0;
 
   FileRing file_ring;
   FileRungs file_rungs;

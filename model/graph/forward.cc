@@ -94,7 +94,7 @@ absl::Status Forward::MakeDecoder() {
   if (absl::IsUnimplemented(decoder.status())) return absl::OkStatus();  // steps go by the operators
   RILL_RETURN_IF_ERROR(decoder.status());
   decoder_ = *std::move(decoder);
-  longest_stepped_ = LongestSteppedPass(config, model_->recipe(), shape_.prefill_chunk);
+  longest_stepped_ = LongestSteppedPass(config, model_->weight_traffic(), shape_.prefill_chunk);
   return absl::OkStatus();
 }
 

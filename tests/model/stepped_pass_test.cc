@@ -8,7 +8,7 @@ namespace rill::test {
 namespace {
 
 int64_t Longest(const ModelConfig& config, const char* recipe, int64_t chunk = 4096) {
-  return LongestSteppedPass(config, *MakeRecipe(recipe), chunk);
+  return LongestSteppedPass(config, MeasureWeightTraffic(config, *MakeRecipe(recipe)), chunk);
 }
 
 // A q4 weight is 4.5 bits to a step; to a pass it is these and 32 more, so a pass that needs all weights moves eight

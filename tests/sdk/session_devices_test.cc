@@ -163,7 +163,7 @@ class SteppedPassDevicesTest : public SessionDevicesTest {
     ASSERT_TRUE(model.ok()) << model.status();
     model_ = *model;
     if (model_->device().ops().make_fused_decoder == nullptr) GTEST_SKIP() << GetParam() << " has no fused steps";
-    longest_ = static_cast<size_t>(LongestSteppedPass(model_->config(), model_->recipe(), kChunk));
+    longest_ = static_cast<size_t>(LongestSteppedPass(model_->config(), model_->weight_traffic(), kChunk));
     ASSERT_GT(longest_, 2u);
     ASSERT_LT(longest_, static_cast<size_t>(kChunk));
   }
