@@ -51,7 +51,7 @@ absl::Status CudaDevice::Setup(int index, int sm_budget, size_t shared_budget) {
   info_.name = absl::StrCat("cuda:", index);
   info_.description = absl::StrCat(properties.name, ", ", architecture, ", ", sm_count_, " of ",
                                    properties.multiProcessorCount, " SMs", stream_owner_->is_green() ? " (green context)" : "");
-  info_.numerics = absl::StrCat("cuda-8-", architecture, "-", sm_count_);
+  info_.numerics = absl::StrCat("cuda-9-", architecture, "-", sm_count_);
   info_.memory_bytes = properties.totalGlobalMem;
   return absl::OkStatus();
 }

@@ -50,7 +50,7 @@ __device__ __forceinline__ bool Select(Step s) {
   const StepMoe& m = s.l().moe;
   const int e = ThreadId() / 2, lane = ThreadId() % kWarp, top_k = m.top_k;
   const bool is_expert = e < static_cast<int>(m.router.rows);
-  const float bias = s.shared().bias[e];
+  const float bias = s.records().bias[e];
   const float score = is_expert ? Sigmoid(AwaitMarked(s.p().scratch.logits + e, s.router_mark())) : 0.0f;
   const uint32_t key = is_expert ? OrderedKey(score + bias) : 0, most = __reduce_max_sync(0xffffffffu, key);
   if (lane == 0) reinterpret_cast<uint32_t*>(s.shared().scratch)[ThreadId() / kWarp] = most;
@@ -95,7 +95,7 @@ __device__ __forceinline__ void Settle(Step s) {
   const StepMoe& m = s.l().moe;
   const int top_k = m.top_k;
   const bool chosen = lane < n && place < top_k;
-  if (chosen) s.shared().chosen[place] = s.shared().record[IdOf(mine)], s.shared().weights[place] = score;
+  if (chosen) s.shared().chosen[place] = s.records().at[IdOf(mine)], s.shared().weights[place] = score;
   Arrive(s.shared().has_chosen);
   __syncwarp();
   score = lane < top_k ? s.shared().weights[lane] : 0.0f;
@@ -107,13 +107,23 @@ __device__ __forceinline__ void Settle(Step s) {
 
 }  // namespace quick_choice
 
-// The addresses of the layer's first experts' records and their biases come to shared memory, long before they are needed.
-static_assert(kMostRecords >= kMostQuickExperts);
+// The layer's records come to shared memory, by the feeders.
+static_assert(kMostRecords >= kMostQuickExperts && kMostRecords == 2 * kFeederWarps * kWarp);
 __device__ __forceinline__ void KeepRecords(Step s) {
   const StepMoe& m = s.l().moe;
-  if (ThreadId() >= kMostRecords || ThreadId() >= m.router.rows) return;
-  s.shared().record[ThreadId()] = m.experts.record[ThreadId()];
-  s.shared().bias[ThreadId()] = m.router_bias != nullptr ? __ldg(m.router_bias + ThreadId()) : 0.0f;
+  if (!s.l().is_moe) return;
+  const void* at[2];
+  float bias[2];
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int i = min(static_cast<int>(ThreadId()) - kWorkers + j * kFeederWarps * kWarp, static_cast<int>(m.router.rows) - 1);
+    at[j] = m.experts.record[i], bias[j] = m.router_bias != nullptr ? __ldg(m.router_bias + i) : 0.0f;
+  }
+#pragma unroll
+  for (int j = 0; j < 2; ++j) {
+    const int i = ThreadId() - kWorkers + j * kFeederWarps * kWarp;
+    s.records().at[i] = at[j], s.records().bias[i] = bias[j];
+  }
 }
 
 // Any number of experts and groups.

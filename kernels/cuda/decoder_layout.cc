@@ -289,6 +289,11 @@ int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks) {
   return std::max<int64_t>(1, std::min(blocks, kMaxSlots) / CeilDiv(heads, kTileHeads)) * kWgmmaRows;
 }
 
+int64_t HalfHeadsUntil(const DecoderSpec& spec, int blocks) {
+  constexpr int kManyBlocks = 64;
+  return blocks < kManyBlocks ? 0 : FirstWgmmaPosition(spec, blocks);
+}
+
 // A barrier behind each phase but the last, and none where marks do: behind a layer's inputs and behind the router, and all through attention by heads.
 // decoder_walk.cuh has the same.
 StepCounts CountStep(const DecoderSpec& spec) {
@@ -303,6 +308,7 @@ StepCounts CountStep(const DecoderSpec& spec) {
 void PlaceStep(int64_t position, StepParams* params) {
   params->position = position;
   params->is_short = position < params->short_until;
+  params->tile_heads = position < params->half_until ? kTileHeads / 2 : kTileHeads;
 }
 
 void AdvanceParams(const StepCounts& counts, unsigned blocks, StepParams* params) {

@@ -137,8 +137,11 @@ struct StepParams {
   unsigned kda_uses, mla_uses, moe_uses;  // layers of a kind that the steps before this one went through
   unsigned short_uses;       // MLA layers of those steps whose context was short
   int stages;                // of the attention tile in shared memory; 0: there is no room, attention is plain
-  int64_t short_until, wgmma_from;  // the host's: positions below and from which attention is by heads (0: never), or by warpgroup products (kNever)
+  // The host's: positions below which attention is by heads, or over tiles by half as many heads a block (0: never), and from which it is by warpgroup
+  // products (kNever).
+  int64_t short_until, half_until, wgmma_from;
   bool is_short;             // attention of this step is by heads
+  int tile_heads;            // over tiles: that a block attends to at a time
   int expand_room;           // partials that shared memory has room for when the latent is expanded
   int staged_bytes;          // of the staged hidden vector
   int slots, slots_at;       // weights on their way: how many units, and where in shared memory they begin
@@ -188,6 +191,9 @@ absl::StatusOr<Buffer> PrepareStep(CudaDevice& device, const DecoderSpec& spec, 
 // From this position on attention is by warpgroup products, where there are any: blocks then have more tiles than a stage of those, and with fewer the
 // portable attention is shorter (4.4 us instead of 5.4 for one tile, H200).
 int64_t FirstWgmmaPosition(const DecoderSpec& spec, int blocks);
+// Below this position portable attention gives a block half as many heads and twice as many tiles: the cache is read twice, but there are half as many
+// partials, which on a big GPU take longer to write and to read (1,049 to 1,032 us a step at 4,096 tokens, H200). With few blocks there are few partials.
+int64_t HalfHeadsUntil(const DecoderSpec& spec, int blocks);
 
 // The step kernel for big matrices of format F; one file a format (decoder_q4.cu, ...).
 template <WeightFormat F>

@@ -65,14 +65,15 @@ struct AbsorbUnit {
 };
 constexpr size_t AbsorbBytes(int64_t nope, int64_t rope) { return (kAbsorbFloats + nope + rope) * sizeof(float); }
 
-// ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to kTileHeads heads, else one -------------------------
+// ---- attend: a unit is a slot of tiles and, when the matrix units take it, up to tile_heads heads, else one --------------------------
 
 struct AttendUnits {
-  int slots, sharers;
+  int slots, sharers, heads;
 
   __device__ __forceinline__ explicit AttendUnits(Step s) {
     const MlaTask a = TaskOf(s);
-    sharers = a.tiles ? (a.H + kTileHeads - 1) / kTileHeads : a.H;
+    heads = a.tiles ? s.p().tile_heads : 1;
+    sharers = (a.H + heads - 1) / heads;
     int blocks = min(GridSize(), kMaxSlots);
     if (sharers > 1) blocks = max(1, blocks / sharers);
     slots = min(CountTiles(static_cast<int>(s.p().position) + 1), blocks);
@@ -95,9 +96,9 @@ __device__ __forceinline__ void PlanTiles(Step s, Tiles& x, int unit) {
   const TileRange range = unit < units.count() ? SlotTiles(length, slot, units.slots) : TileRange{0, 0};
   if (range.begin < range.end) SetSignals(x);
   x.plan = {
-      range.begin, range.end, length, length - 1, min(kTileHeads, static_cast<int>(m.shape.n_heads) - sharer * kTileHeads), s.p().stages,
-      m.scale * kLog2E, unit + GridSize() >= units.count(), reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer * (kTileHeads * kTileRow),
-      PartialOf(s, slot, sharer * kTileHeads), m.cache.pages, m.cache.layer_offset};
+      range.begin, range.end, length, length - 1, min(units.heads, static_cast<int>(m.shape.n_heads) - sharer * units.heads), s.p().stages,
+      m.scale * kLog2E, unit + GridSize() >= units.count(), reinterpret_cast<const Bf16*>(s.p().scratch.absorbed) + sharer * (units.heads * kTileRow),
+      PartialOf(s, slot, sharer * units.heads), m.cache.pages, m.cache.layer_offset};
 }
 
 inline __device__ __noinline__ void MlaAttendPlain(Step s) {
@@ -115,9 +116,9 @@ inline __device__ __noinline__ void MlaAttendPlain(Step s) {
   }
 }
 
-// ---- expand: a unit is a share of a head's latent and half of its values -------------------------------------------------------------
+// ---- expand: a unit is a share of a head's latent --------------------------------------------------------------------------------------
 
-__device__ __forceinline__ int CountExpandUnits(Step s) { return TaskOf(s).H * ExpandShares(TaskOf(s).R) * 2; }
+__device__ __forceinline__ int CountExpandUnits(Step s) { return TaskOf(s).H * ExpandShares(TaskOf(s).R); }
 
 template <WeightFormat F>
 struct ExpandUnit {
@@ -127,10 +128,10 @@ struct ExpandUnit {
   // What needs no attention.
   __device__ __forceinline__ void Load(Step s, int unit) {
     const MlaTask a = TaskOf(s);
-    const int shares = ExpandShares(a.R), half = unit % 2;
+    const int shares = ExpandShares(a.R);
     slots = AttendUnits(s).slots;
-    rows.h = unit / 2 / shares, rows.share = unit / 2 % shares;
-    rows.begin = half * a.V / 2, rows.end = rows.h < a.H ? (half + 1) * a.V / 2 : 0;
+    rows.h = unit / shares, rows.share = unit % shares;
+    rows.begin = 0, rows.end = rows.h < a.H ? a.V : 0;
     rows.Load(a);
   }
   __device__ __forceinline__ void Run(Step s) const {

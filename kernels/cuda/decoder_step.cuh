@@ -20,6 +20,12 @@ struct PlainRow {
 };
 enum PlainPlace { kPlainInputs, kPlainRouter, kPlainNone, kPlainPlaces };
 
+// What the choice of experts finds in shared memory: addresses of the first experts' records, and their biases.
+struct Records {
+  const void* at[kMostRecords];
+  float bias[kMostRecords];
+};
+
 // Shared memory that lives through the whole step; the rest of the block's shared memory belongs to the phase.
 struct StepShared {
   StepParams params;
@@ -27,16 +33,17 @@ struct StepShared {
   PlainRow plain[kLayersKept][kPlainPlaces][kMostPlainRows];  // of the same layers; by the feeders
   const void* page[kLayersKept][kShortContext / kPageTokens];  // of the same layers' caches, where attention is by heads; by the feeders
   JobQueue queue;
+  Job next_inputs;                // the first job of the next layer; by the feeders
   uint64_t has_chosen;            // signal: the layer's experts are known
-  uint64_t has_mixed;             // signal: attention needs the slots' memory no more
+  uint64_t has_attended;          // signal: attention needs the slots' memory no more
+  uint64_t has_mixed;             // signal: all blocks have taken what the layer's KDA needs
   unsigned barrier_target;        // GridBarrier::kThread's: arrivals that the next wait waits for
   int index;                      // of the layer, from the middle of its input phase on
   alignas(16) float scratch[kMaxWarps];
   int candidates;                 // for the choice of experts
   int ids[kMaxTopK];
   float weights[kMaxTopK];
-  const void* record[kMostRecords];  // of this layer's experts
-  float bias[kMostRecords];          // of the choice
+  Records records[2];             // of this layer's experts and of the next one's; by the feeders
   const void* chosen[kMaxTopK];
   alignas(16) float partial[kStepThreads];
   alignas(16) char zeros[kZeroBytes];
@@ -53,6 +60,7 @@ struct Step {
   __device__ __forceinline__ const StepParams& p() const { return shared().params; }
   __device__ __forceinline__ const StepLayer& l() const { return shared().layer[index % kLayersKept]; }
   __device__ __forceinline__ PlainRow* plain(PlainPlace place) const { return shared().plain[index % kLayersKept][place]; }
+  __device__ __forceinline__ Records& records() const { return shared().records[index % 2]; }
   __device__ __forceinline__ JobQueue& queue() const { return shared().queue; }
   __device__ __forceinline__ char* memory() const { return block_memory + kPhaseAt; }  // of the phase
   __device__ __forceinline__ uint32_t memory_at() const { return SharedAddress(block_memory) + static_cast<uint32_t>(kPhaseAt); }
@@ -116,22 +124,38 @@ __device__ __forceinline__ uint32_t HiddenForm(Step s) { return s.memory_at() + 
 // FeedJob(); Build(s, job, first, n) makes the job of rows [first, first + n), by one feeder. Done<first>(s, job, before) is the workers': it uses the job's
 // sums. `before` is what the phase has asked for ahead, for the first pass.
 
-// The feeders' side of a phase.
-template <WeightFormat F, typename Rows>
+// The row behind the pass that begins with row `first`.
+template <typename Rows>
+__device__ __forceinline__ int EndOfPass(const Rows& rows, int first) { return first + max(0, min(rows.window, rows.share.end - first)); }
+
+// Makes that pass's job. One warp.
+template <typename Rows>
+__device__ __forceinline__ void BuildPass(Step s, const Rows& rows, int first, Job& job) {
+  const int end = EndOfPass(rows, first);
+  Rows::Build(s, job, first, end - first);
+  if (ThreadId() % kWarp == 0) job.row = first, job.rows = end - first, job.more = end < rows.share.end;
+}
+__device__ __forceinline__ void CopyJob(const Job& from, Job& to) {
+  static_assert(sizeof(Tile) % 16 == 0 && offsetof(Job, tile) % 16 == 0);
+  const int n = static_cast<int>((offsetof(Job, tile) + from.n_tiles * sizeof(Tile)) / 16);
+#pragma unroll 1
+  for (int i = ThreadId() % kWarp; i < n; i += kWarp) reinterpret_cast<uint4*>(&to)[i] = reinterpret_cast<const uint4*>(&from)[i];
+  __syncwarp();
+}
+
+// The feeders' side of a phase; kMade: its first job has been made already.
+template <WeightFormat F, typename Rows, bool kMade = false>
 __device__ __forceinline__ void Feed(Step s, Feeder& f) {
   const Rows rows(s);
   int first = rows.share.begin;
-  bool more;
 #pragma unroll 1
   do {
-    const int n = max(0, min(rows.window, rows.share.end - first));
-    more = first + n < rows.share.end;
     FeedJob<F>(s.queue(), f, Rows::kDeep, [&](Job& job) {
-      Rows::Build(s, job, first, n);
-      if (ThreadId() % kWarp == 0) job.row = first, job.rows = n, job.more = more;
+      if (kMade && first == rows.share.begin) CopyJob(s.shared().next_inputs, job);
+      else BuildPass(s, rows, first, job);
     });
-    first += n;
-  } while (more);
+    first = EndOfPass(rows, first);
+  } while (first < rows.share.end);
 }
 
 // The workers' side: a pass. Tells whether more come behind it.

@@ -65,12 +65,12 @@ __device__ inline void BeginStep(const StepParams& from) {
   if (IsFeeder()) {
     const uint32_t base = SharedAddress(block_memory);
     BeginQueue(shared.queue, {base + from.sums_at, base + from.slots_at, SharedAddress(shared.zeros), static_cast<unsigned>(from.slots)});
-    if (ThreadId() == kWorkers) SetSignal(shared.has_chosen, kWarp), SetSignal(shared.has_mixed, kWorkers);
+    if (ThreadId() == kWorkers) SetSignal(shared.has_chosen, kWarp), SetSignal(shared.has_attended, kWorkers), SetSignal(shared.has_mixed, 1);
   } else {
     for (unsigned i = ThreadId(); i < sizeof(StepParams) / 8; i += kStepThreads) {
       reinterpret_cast<uint64_t*>(&shared.params)[i] = reinterpret_cast<const uint64_t*>(&from)[i];
     }
-    LoadLayer(from.layers, &shared.layer[0], ThreadId(), kStepThreads);
+    for (int i = 0; i < min(2, from.n_layers); ++i) LoadLayer(from.layers + i, &shared.layer[i], ThreadId(), kStepThreads);
     ClearZeros(shared.zeros);
     if (ThreadId() == 0) shared.index = -1, shared.barrier_target = from.barrier_base;
   }
@@ -250,9 +250,10 @@ template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void OutputPhase(Step s) {
   using Rows = OutputRows<F, Answer::kMixer>;
   const bool is_kda = s.l().is_kda, is_short = s.p().is_short;
-  if (!is_kda && !is_short) Arrive(s.shared().has_mixed);
+  if (!is_kda && !is_short) Arrive(s.shared().has_attended);
   const float before = Rows::Ask(s);
   Barrier::Wait(s);
+  if (ThreadId() == 0 && is_kda) Arrive(s.shared().has_mixed);
   if (is_kda) StageHeads<F>(s);
   else if (is_short) StageShortValues<F>(s);
   else StageMixed<F>(s);
@@ -330,7 +331,6 @@ inline __device__ __noinline__ void MultiplyRouter(Step s) {
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void DenseGatePhase(Step s) {
   StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainNone)), false, s.l().x_mark, 0);
-  if (s.l().is_kda) AdvanceTails(s, ThreadId(), kStepThreads);
   RunPasses<F, GluRows<F>>(s);
   Barrier::Arrive(s);
 }
@@ -348,7 +348,6 @@ __device__ __forceinline__ void MultiplyExperts(Step s) {
 // Norm, router, choice, and gate and up of the experts. The router's scores leave before the normed vector is staged.
 template <WeightFormat F, typename Barrier>
 __device__ __noinline__ void ExpertPhase(Step s) {
-  KeepRecords(s);
   StageNormed<F, Barrier>(s, s.l().post_norm, SharedAddress(s.plain(kPlainRouter)), false, s.l().x_mark, s.router_mark());
   s = CurrentStep();
   if (!s.l().moe.with_norm) MultiplyRouter(s);
@@ -393,33 +392,52 @@ __device__ __forceinline__ void FeedForward() {
 
 // ---- the feeders' step ------------------------------------------------------------------------------------------------
 
-// While the workers multiply the experts, feeders move the convolutions' tails on: when experts are chosen, all blocks have left the KDA phase, and no
-// worker leaves the layer before they have fed the next job.
+// What the feeders have to do besides they do behind the shared experts, while nobody knows yet which experts to bring.
+
+// What the workers will look for in a layer that has come, and its first job.
+template <WeightFormat F>
+__device__ __forceinline__ void PrepareLayer(Step s, const Feeder& f) {
+  KeepRecords(s);
+  if (f.warp != 0) return;
+  FindPlainRows(s), FindPages(s);
+  const InputRows<F> rows(s);
+  BuildPass(s, rows, rows.share.begin, s.shared().next_inputs);
+  __syncwarp();
+}
+// The layer after the next comes, in place of one that the workers have left: the feeders are never more than kQueuedJobs ahead. The next, which came a layer
+// ago, is prepared.
+template <WeightFormat F>
+__device__ __forceinline__ void FeedNextLayers(Step s, const Feeder& f) {
+  const int next = s.index + 1, coming = next + 1, n = s.p().n_layers;
+  if (coming < n) LoadLayer(s.p().layers + coming, &s.shared().layer[coming % kLayersKept], ThreadId() - kWorkers, kFeederWarps * kWarp);
+  if (next < n) PrepareLayer<F>(Step{next}, f);
+}
+// The convolutions' tails move on. No worker leaves the layer before the next job is fed.
 __device__ __forceinline__ void FeedTails(Step s, const Feeder& f) {
   if (!s.l().is_kda || f.warp == 0) return;
-  Await(s.shared().has_chosen, s.l().moe.use);
+  Await(s.shared().has_mixed, s.l().kda.use);
   AdvanceTails(s, ThreadId() - kWorkers - kWarp, (kFeederWarps - 1) * kWarp);
 }
 
 // Feeds a layer's jobs, in the order in which the workers take them. What the workers read by themselves is asked for into the second-level cache, most
 // of it behind the inputs.
 template <WeightFormat F>
-__device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) {
-  if (f.warp == 0) FindPlainRows(s), FindPages(s);
+__device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_attended) {
   PrefetchAhead(s.l().plain, f);
-  Feed<F, InputRows<F>>(s, f);
+  Feed<F, InputRows<F>, true>(s, f);
   PrefetchAhead(s.l().ahead, f);
   if (s.l().is_kda) {
     FeedSlices<F>(s, f);
   } else if (!s.p().is_short) {  // attention has all of the slots' memory
     PrefetchAhead(s.l().behind, f);
-    Await(s.shared().has_mixed, n_mixed++);
+    Await(s.shared().has_attended, n_attended++);
   }
   Feed<F, OutputRows<F, Answer::kMixer>>(s, f);
   Feed<F, GluRows<F>>(s, f);
+  FeedNextLayers<F>(s, f);
+  FeedTails(s, f);
   if (!s.l().is_moe) return Feed<F, OutputRows<F, Answer::kDense>>(s, f);
   Feed<F, ExpertRows<F>>(s, f);
-  FeedTails(s, f);
   Feed<F, DownRows<F>>(s, f);
   if (SharedApart(s)) Feed<F, OutputRows<F, Answer::kShared>>(s, f);
 }
@@ -427,16 +445,11 @@ __device__ __forceinline__ void FeedLayer(Step s, Feeder& f, unsigned& n_mixed) 
 template <WeightFormat F>
 __device__ __noinline__ void FeedStep() {
   Feeder f;
-  unsigned n_mixed = 0;
+  unsigned n_attended = 0;
   const int n_layers = Step{0}.p().n_layers;
+  PrepareLayer<F>(Step{0}, f);
 #pragma unroll 1
-  for (int i = 0; i < n_layers; ++i) {
-    // In place of a layer that the workers have left: the feeders are never more than kQueuedJobs ahead.
-    if (f.warp == kFeederWarps - 1 && i + 1 < n_layers) {
-      LoadLayer(Step{0}.p().layers + i + 1, &Step{0}.shared().layer[(i + 1) % kLayersKept], ThreadId() % kWarp, kWarp);
-    }
-    FeedLayer<F>(Step{i}, f, n_mixed);
-  }
+  for (int i = 0; i < n_layers; ++i) FeedLayer<F>(Step{i}, f, n_attended);
   Feed<F, HeadRows<F>>(Step{n_layers - 1}, f);
 }
 
@@ -525,6 +538,7 @@ absl::Status PlaceShared(const CudaDevice& d, const DecoderSpec& spec, StepParam
   if (by_wgmma) *bytes = std::max(*bytes, first + sm90::TileSharedBytes());
   p->wgmma_from = by_wgmma ? FirstWgmmaPosition(spec, d.sm_count()) : kNever;
   p->short_until = std::min(p->short_until, p->wgmma_from);  // one kernel has either
+  p->half_until = HalfHeadsUntil(spec, d.sm_count());
   return absl::OkStatus();
 }
 

@@ -146,41 +146,51 @@ __device__ __forceinline__ uint32_t AwaitUnit(const JobQueue& q, unsigned unit) 
   return q.memory.slots_at + SlotOf(q, unit) * kSlotBytes;
 }
 
-// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums.
+// Unit u's sums: four lanes share rows l / 4 and l / 4 + 8, and two of them add up one of the two.
+__device__ __forceinline__ void LeaveUnit(const JobMemory& memory, int u, float low, float high) {
+  const int lane = ThreadId() % kWarp;
+  const bool has_high = (lane & 2) != 0;
+  float sum = has_high ? high : low;
+  sum += __shfl_xor_sync(0xffffffffu, has_high ? low : high, 2);
+  sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+  if (lane % 2 == 0) SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4 + (has_high ? 8 : 0)) * sizeof(float)) = sum;
+}
+
+// All units of the job; the staged rows are there. Ends behind a barrier of the workers: RowSum() has the sums. Slots have a loop of their own, in which both
+// kinds of tiles share an end (ADR 19).
 template <WeightFormat F>
 __device__ __noinline__ void RunJob(uint32_t queue_at, int job_index) {
   JobQueue& q = SharedAt<JobQueue>(queue_at);
   const Job& job = q.job[job_index % kQueuedJobs];
-  const int lane = ThreadId() % kWarp, n_units = job.n_units;
-  const bool by_slots = UsesSlots<F>(job, q.memory);
-  const unsigned first = job.first;
+  const int n_units = job.n_units;
   const JobMemory memory = q.memory;
+  if (!UsesSlots<F>(job, memory)) {
+#pragma unroll 1
+    for (int u = ThreadId() / kWarp; u < n_units; u += kWorkerWarps) {
+      const float2 sums = TakeRows<F>(SharedAddress(&job), u);
+      LeaveUnit(memory, u, sums.x, sums.y);
+    }
+    LeaveJob(q, job_index);
+    return SyncWorkers();
+  }
+  const unsigned first = job.first;
   const Units units(job);
 #pragma unroll 1
   for (int u = ThreadId() / kWarp; u < n_units; u += kWorkerWarps) {
+    const unsigned n = first + u, slot = n & (memory.slots - 1);
+    const Unit unit = units.At(u);
+    const uint32_t slot_at = memory.slots_at + slot * kSlotBytes;
+    Await(q.full[slot], (n & memory.slots) == 0 ? 0 : 1);
     float sums[2] = {0, 0};
-    if (by_slots) {
-      const unsigned n = first + u, slot = n & (memory.slots - 1);
-      const Unit unit = units.At(u);
-      const uint32_t slot_at = memory.slots_at + slot * kSlotBytes;
-      Await(q.full[slot], (n & memory.slots) == 0 ? 0 : 1);
-      if (unit.tile->last < kFewRows) {
-        // Row 1 belongs to lane 4.
-        const float sum = TakeFew(unit, slot_at);
-        sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);
-      } else {
-        TakeSlot(unit, slot_at, memory.zeros_at, sums);
-      }
-      Arrive(q.empty[slot]);
+    if (unit.tile->last < kFewRows) {
+      const float sum = TakeFew(unit, slot_at);
+      const int lane = LaneNow();
+      sums[0] = __shfl_sync(0xffffffffu, sum, lane < 4 ? lane : 16 + lane % 4);  // row 1 belongs to lane 4
     } else {
-      const float2 both = TakeRows<F>(SharedAddress(&job), u);
-      sums[0] = both.x, sums[1] = both.y;
+      TakeSlot(unit, slot_at, memory.zeros_at, sums);
     }
-    sums[0] = LaneSum<4>(sums[0]), sums[1] = LaneSum<4>(sums[1]);
-    if (lane % 4 == 0) {
-      float* to = &SharedAt<float>(memory.sums_at + (u * kTileRows + lane / 4) * sizeof(float));
-      to[0] = sums[0], to[8] = sums[1];
-    }
+    Arrive(q.empty[slot]);
+    LeaveUnit(memory, u, sums[0], sums[1]);
   }
   LeaveJob(q, job_index);
   SyncWorkers();

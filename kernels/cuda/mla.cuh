@@ -260,14 +260,18 @@ constexpr int ExpandRoom(size_t bytes) {
 template <WeightFormat F>
 struct Expansion {
   static constexpr int kSharers = kExpandColumns / kGroup, kRows = kExpandThreads / kSharers;
+  static constexpr int kAhead = 2;  // rows of a thread that are asked for ahead: all of the 48B model's
   int h, share, begin, end;
-  RowGroup<F> first;
+  RowGroup<F> ahead[kAhead];
 
   __device__ __forceinline__ void LoadRow(const MlaTask& a, int base, RowGroup<F>& group) const {
     const int v = base + ThreadId() / kSharers, column = share * kSharers + ThreadId() % kSharers;
     group.Load(a.kv_b, static_cast<int64_t>(h) * (a.N + a.V) + a.N + v, column, v < end && column * kGroup < a.R);
   }
-  __device__ __forceinline__ void Load(const MlaTask& a) { LoadRow(a, begin, first); }
+  __device__ __forceinline__ void Load(const MlaTask& a) {
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) LoadRow(a, begin + i * kRows, ahead[i]);
+  }
 
   // out[v] = W_V latent, or that more, of this share's columns. `partials` are the head's, `stride` floats apart, one for each of `n_slots`
   // slots; `x` has room for the columns of `room` of them.
@@ -285,14 +289,18 @@ struct Expansion {
       StageGroup(latent, r / kGroup, share * kExpandColumns + r < a.R ? __fdividef(sum, total) : 0.0f);
     }
     SyncWorkers();
-    RowGroup<F> group = first;
-#pragma unroll 1
-    for (int base = begin;; LoadRow(a, base, group)) {
+    const auto put = [&](int base, const RowGroup<F>& group) {
       const float y = LaneSum<kSharers>(group.Dot(latent, ThreadId() % kSharers));
       const int v = base + ThreadId() / kSharers;
       if (v < end && ThreadId() % kSharers == 0) out[v] = add ? out[v] + y : y;
-      base += kRows;
-      if (base >= end) break;
+    };
+#pragma unroll
+    for (int i = 0; i < kAhead; ++i) put(begin + i * kRows, ahead[i]);
+#pragma unroll 1
+    for (int base = begin + kAhead * kRows; base < end; base += kRows) {
+      RowGroup<F> group;
+      LoadRow(a, base, group);
+      put(base, group);
     }
     SyncWorkers();
   }

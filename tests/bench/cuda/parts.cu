@@ -87,7 +87,6 @@ __device__ __forceinline__ void FeedPart(cuda::Step s, cuda::Feeder& f) {
   if (IsMoe(part)) {
     cuda::Feed<kFormat, cuda::GluRows<kFormat>>(s, f);
     cuda::Feed<kFormat, cuda::ExpertRows<kFormat>>(s, f);
-    cuda::FeedTails(s, f);
     cuda::Feed<kFormat, cuda::DownRows<kFormat>>(s, f);
   }
 }
@@ -129,6 +128,7 @@ __device__ __forceinline__ void BringLayer(const StepParams& params, int i, cons
   if (threadIdx.x == kStepThreads) SetMarks<part>(params, i, layer);
   meet();
   if (part == Part::kKnown && f.warp == 0) ChooseAnyhow(s);
+  if (IsMoe(part)) cuda::KeepRecords(s);
   if (f.warp == 0) cuda::FindPlainRows(s);
   ArriveAt(ThereBarrier(i));
 }
