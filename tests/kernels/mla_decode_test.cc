@@ -57,7 +57,7 @@ TEST_P(MlaDecodeTest, MatchesUnabsorbedAttentionInQ4) { ExpectExactIn(WeightForm
 TEST_P(MlaDecodeTest, MatchesAtOtherShapes) {
   RILL_NEEDS_OP(mla_decode);
   for (const MlaShape& shape :
-       {MlaShape{1, 1, 0, 1, 1}, {2, 31, 7, 33, 65}, {4, 128, 64, 128, 512}}) {
+       {MlaShape{1, 1, 0, 1, 1}, {2, 31, 7, 33, 65}, {2, 16, 8, 150, 40}, {4, 128, 64, 128, 512}}) {
     ASSERT_NO_FATAL_FAILURE(
         ExpectExact(MakeMlaCase(random_, shape, 1, 200, WeightFormat::kBf16, DType::kBf16), 1e-5));
   }
