@@ -27,7 +27,6 @@ inline constexpr int kScorers = kTileThreads / 2;
 inline constexpr int kQuarters = 4;
 inline constexpr int kQuarterSteps = kTileRow / kQuarters / 16;  // of 16 dimensions
 inline constexpr int kHalfRows = kMlaTile / 2;      // rows of a scorer
-inline constexpr int kHalfHeads = kTileHeads / 2;   // of a product; the second half of them may not be there
 inline constexpr int kSummerColumns = kTileLatent / (kTileThreads / 2 / kWarp);
 static_assert(kPageTokens % kMlaTile == 0 && kTileHeads == kMlaTile, "a tile lies in one page, and the queries pass through a stage");
 static_assert(kTileThreads - kScorers == 8 * kMlaTile && kHalfRows == 16 && kScorers / kWarp == 2 * kQuarters);
@@ -158,9 +157,6 @@ struct Scorer {
   __device__ __forceinline__ int row() const { return half() * kHalfRows + lane % 4 * 2; }
 };
 
-// A number of the plan, read now: kept since the plan was made it would take a register.
-__device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<const volatile int*>(&number); }
-
 // The scorers' half.
 __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   const int begin = x.plan.first, end = x.plan.end;
@@ -182,16 +178,14 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
     const int now = tile % 2;
     const uint32_t k_from = StageAt(x, slot) + k_at;
     float d[2][2][4] = {};  // rows 16 h + 8 n..
-    if (Scorer().heads * kHalfHeads < ReadNow(x.plan.heads)) {
 #pragma unroll
-      for (int k = 0; k < kQuarterSteps; ++k) {
+    for (int k = 0; k < kQuarterSteps; ++k) {
 #pragma unroll
-        for (int h = 0; h < 2; ++h) {
-          uint32_t b[4];
-          LoadMatrix(k_from + h * kHalfRows * kTileStride * 2 + 32 * k, b);
-          Mma(d[h][0], q[k], b[0], b[1]);
-          Mma(d[h][1], q[k], b[2], b[3]);
-        }
+      for (int h = 0; h < 2; ++h) {
+        uint32_t b[4];
+        LoadMatrix(k_from + h * kHalfRows * kTileStride * 2 + 32 * k, b);
+        Mma(d[h][0], q[k], b[0], b[1]);
+        Mma(d[h][1], q[k], b[2], b[3]);
       }
     }
     const Scorer me;
@@ -241,6 +235,9 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   }
 }
 
+// A number of the plan, read now: kept since the plan was made it would take a register.
+__device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<const volatile int*>(&number); }
+
 // The summers, with tile `tile` in stage `slot` and its weights: starts the copy of the tile that takes the stage of the one before. The scorers are a
 // tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too. The first stage to be filled
 // anew is that of the queries, which is the scorers' to give.
@@ -270,7 +267,6 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
     if (begin + i < end) FetchTile(x, begin + i, i);
     CommitCopies();
   }
-  const bool both = x.plan.heads > kHalfHeads;
   float acc[2][kSummerColumns / 8][4] = {};  // heads 16 m.., latent columns 8 n..
   const uint32_t v_at = (lane % 16 * kTileStride + columns + lane / 16 * 8) * 2;
   int slot = 0;
@@ -303,7 +299,6 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
         LoadMatrixTransposed(v_from + (row * kTileStride + 8 * c) * 2, b);
 #pragma unroll
         for (int m = 0; m < 2; ++m) {
-          if (m == 1 && !both) continue;
           Mma(acc[m][c], a[m], b[0], b[1]);
           Mma(acc[m][c + 1], a[m], b[2], b[3]);
         }
