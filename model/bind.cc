@@ -88,6 +88,7 @@ MoeWeights BindMoe(Binder& b, const ModelConfig& c) {
 
 absl::Status Model::Bind() {
   const ModelConfig& c = config_;
+  weight_traffic_ = MeasureWeightTraffic(c, recipe_);
   Binder top(*weights_, "");
   bound_.embedding = top.Matrix("embedding", c.vocab_size, c.hidden_size);
   bound_.final_norm = top.Vector("final_norm", c.hidden_size);

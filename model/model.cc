@@ -54,7 +54,6 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Open(FileSystem& fs, const s
   RILL_RETURN_IF_ERROR(CheckOperators(*model->device_));
   model->config_ = file->config();
   model->recipe_ = file->recipe();
-  model->weight_traffic_ = MeasureWeightTraffic(model->config_, model->recipe_);
   model->fingerprint_ = file->fingerprint();
   RILL_ASSIGN_OR_RETURN(model->tokenizer_, ReadTokenizer(*file));
   RILL_ASSIGN_OR_RETURN(model->weights_,
@@ -71,7 +70,6 @@ absl::StatusOr<std::shared_ptr<const Model>> Model::Synthesize(const ModelConfig
   RILL_RETURN_IF_ERROR(CheckOperators(*model->device_));
   model->config_ = config;
   model->recipe_ = recipe;
-  model->weight_traffic_ = MeasureWeightTraffic(config, recipe);
   model->fingerprint_ = SyntheticFingerprint(config, recipe, seed);
   RILL_ASSIGN_OR_RETURN(model->weights_, SynthesizeWeights(*model->device_, config, recipe, seed));
   RILL_RETURN_IF_ERROR(model->Bind());

@@ -131,7 +131,7 @@ struct ExpandUnit {
     const int shares = ExpandShares(a.R);
     slots = AttendUnits(s).slots;
     rows.h = unit / shares, rows.share = unit % shares;
-    rows.begin = 0, rows.end = rows.h < a.H ? a.V : 0;
+    rows.end = rows.h < a.H ? a.V : 0;
     rows.Load(a);
   }
   __device__ __forceinline__ void Run(Step s) const {

@@ -93,7 +93,7 @@ __global__ void __launch_bounds__(kThreads) ExpandKernel(MlaTask a, const float*
   const int64_t t = blockIdx.z, stride = int64_t{a.H} * PartialFloats(a.R);
   const int h = blockIdx.y;
   for (int share = 0; share < ExpandShares(a.R); ++share) {
-    Expansion<F> rows = {h, share, 0, a.V};
+    Expansion<F> rows = {h, share, a.V};
     rows.Load(a);
     rows.Run(a, partials + t * n_slots * stride + h * PartialFloats(a.R), stride, n_slots, room, out + (t * a.H + h) * a.V, share > 0,
              *reinterpret_cast<ExpandShared*>(shared));

@@ -255,13 +255,13 @@ constexpr int ExpandRoom(size_t bytes) {
   return room;
 }
 
-// Expanding a head: rows [begin, end) of its W_V times latent columns [share * kExpandColumns, + kExpandColumns). kExpandThreads threads,
+// Expanding a head: rows [0, end) of its W_V times latent columns [share * kExpandColumns, + kExpandColumns). kExpandThreads threads,
 // eight a row; their first rows can be asked for before the attention is done.
 template <WeightFormat F>
 struct Expansion {
   static constexpr int kSharers = kExpandColumns / kGroup, kRows = kExpandThreads / kSharers;
   static constexpr int kAhead = 2;  // rows of a thread that are asked for ahead: all of the 48B model's
-  int h, share, begin, end;
+  int h, share, end;
   RowGroup<F> ahead[kAhead];
 
   __device__ __forceinline__ void LoadRow(const MlaTask& a, int base, RowGroup<F>& group) const {
@@ -270,7 +270,7 @@ struct Expansion {
   }
   __device__ __forceinline__ void Load(const MlaTask& a) {
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) LoadRow(a, begin + i * kRows, ahead[i]);
+    for (int i = 0; i < kAhead; ++i) LoadRow(a, i * kRows, ahead[i]);
   }
 
   // out[v] = W_V latent, or that more, of this share's columns. `partials` are the head's, `stride` floats apart, one for each of `n_slots`
@@ -295,9 +295,9 @@ struct Expansion {
       if (v < end && ThreadId() % kSharers == 0) out[v] = add ? out[v] + y : y;
     };
 #pragma unroll
-    for (int i = 0; i < kAhead; ++i) put(begin + i * kRows, ahead[i]);
+    for (int i = 0; i < kAhead; ++i) put(i * kRows, ahead[i]);
 #pragma unroll 1
-    for (int base = begin + kAhead * kRows; base < end; base += kRows) {
+    for (int base = kAhead * kRows; base < end; base += kRows) {
       RowGroup<F> group;
       LoadRow(a, base, group);
       put(base, group);

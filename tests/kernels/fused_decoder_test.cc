@@ -321,9 +321,9 @@ class FusedDecoderTest : public DeviceTest {
     CompareAt(**few, shape, positions, tolerance);
   }
 
-  void CompareWithSharedMemory(int kilobytes, const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0) {
+  void CompareWithSharedMemory(int kilobytes, const Shape& shape, int64_t n_tokens, double tolerance, int64_t first = 0, int sms = SmBudget()) {
     if (GetParam() != "cuda") GTEST_SKIP() << "shared memory is the GPU's";
-    auto limited = OpenCudaDevice(0, SmBudget(), kilobytes << 10);
+    auto limited = OpenCudaDevice(0, sms, kilobytes << 10);
     ASSERT_TRUE(limited.ok()) << limited.status();
     Compare(**limited, shape, n_tokens, tolerance, first);
   }
@@ -440,10 +440,7 @@ TEST_P(FusedDecoderTest, AgreesWhereABlockHasSomeOfTheHeads) {
   Compare(shape, Repetitions(3, 1), 2e-2, 600);
   Compare(shape, Repetitions(3, 1), 2e-2, 2300);
   CompareAt(device(), shape, {4223, 4224, 4225, 602}, 2e-2);
-  if (GetParam() != "cuda") return;
-  auto small = OpenCudaDevice(0, 8, 164 << 10);  // without room for warpgroup products' tiles
-  ASSERT_TRUE(small.ok()) << small.status();
-  Compare(**small, shape, Repetitions(3, 1), 2e-2, 600);
+  CompareWithSharedMemory(164, shape, Repetitions(3, 1), 2e-2, 600, 8);  // without room for warpgroup products' tiles
 }
 
 TEST_P(FusedDecoderTest, TheSameStateGivesTheSameBits) {
