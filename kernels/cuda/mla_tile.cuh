@@ -54,12 +54,9 @@ struct TilePlan {
 
 struct TileShared {
   TilePlan plan;
-  uint64_t weights[2], free[2];  // signals between the halves, see SetSignals()
-  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the heads][quarter that sums up][quarter it is of][lane]
+  alignas(16) float4 score[2][kQuarters][kQuarters][kWarp];  // [half of the heads][quarter that sums up][quarter it is of][lane that does]
   Bf16 weight[2][kTileHeads][kWeightStride];     // of a tile and the one before it, as everything below
   float keep[2][kTileHeads];
-  float max[2][2][kTileHeads];                   // of each half of the rows
-  float total[2][kTileHeads];                    // of each half of the rows, in the end
 };
 
 constexpr size_t TileSharedBytes(int stages) { return AlignUp(sizeof(TileShared), 128) + size_t(stages) * kStageBytes; }
@@ -90,20 +87,15 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
   return pair;
 }
 
-// Barriers of parts of the block.
-enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3 };
+// Barriers of parts of the block, and those between the halves: one half arrives, the other waits. There are two of each of these, for even and odd tiles,
+// as the half that arrives may be a tile ahead of the one that waits.
+enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3, kWeightsBarrier = 6, kFreeBarrier = 8 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
+__device__ __forceinline__ void ArriveAt(int barrier, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 
-// Signals between the halves: every thread of one half arrives. There are two of each kind, for even and odd tiles, as the half that arrives may
-// be a tile ahead of the one that waits. The planning thread sets them before a plan and ends them behind it.
-__device__ __forceinline__ void SetSignals(TileShared& x) {
-#pragma unroll
-  for (int i = 0; i < 2; ++i) SetSignal(x.weights[i], kScorers), SetSignal(x.free[i], kTileThreads - kScorers);
-}
-__device__ __forceinline__ void EndSignals(TileShared& x) {
-#pragma unroll
-  for (int i = 0; i < 2; ++i) EndSignal(x.weights[i]), EndSignal(x.free[i]);
-}
+// There are no signals.
+__device__ __forceinline__ void SetSignals(TileShared&) {}
+__device__ __forceinline__ void EndSignals(TileShared&) {}
 
 // All but the newest `n` groups of this thread's copies have landed.
 __device__ __forceinline__ void WaitCopies(int n) {
@@ -152,15 +144,15 @@ struct Scorer {
     lane = thread % kWarp, heads = thread / kWarp / kQuarters, quarter = thread / kWarp % kQuarters;
   }
   // Of its whole scores: half of the rows, a head, rows row(), + 1, + 8, + 9.
-  __device__ __forceinline__ int half() const { return quarter % 2; }
-  __device__ __forceinline__ int head() const { return heads * 16 + quarter / 2 * 8 + lane / 4; }
+  __device__ __forceinline__ int half() const { return lane / 16; }
+  __device__ __forceinline__ int head() const { return heads * 16 + quarter * 4 + lane % 16 / 4; }
   __device__ __forceinline__ int row() const { return half() * kHalfRows + lane % 4 * 2; }
 };
 
 // The scorers' half.
 __device__ __forceinline__ void ScoreTiles(TileShared& x) {
   const int begin = x.plan.first, end = x.plan.end;
-  Await(x.free[(begin + 1) % 2], 0);  // the queries and the first tiles are there
+  MeetAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);  // the queries and the first tiles are there
   uint32_t q[kQuarterSteps][4];
   uint32_t k_at;
   {
@@ -190,9 +182,10 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
     }
     const Scorer me;
 #pragma unroll
-    for (int g = 0; g < kQuarters; ++g) {
-      const int h = g % 2, j = g / 2 * 2;
-      x.score[me.heads][g][me.quarter][me.lane] = make_float4(d[h][0][j], d[h][0][j + 1], d[h][1][j], d[h][1][j + 1]);
+    for (int j = 0; j < 2; ++j) {  // heads 8 j..
+      float4* to = x.score[me.heads][2 * j + me.lane / 16][me.quarter] + me.lane % 16;
+#pragma unroll
+      for (int h = 0; h < 2; ++h) to[16 * h] = make_float4(d[h][0][2 * j], d[h][0][2 * j + 1], d[h][1][2 * j], d[h][1][2 * j + 1]);
     }
     const int left = x.plan.RowsOf(tile) - me.row();
     const float scale = x.plan.scale;
@@ -208,9 +201,8 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
     float mine = fmaxf(fmaxf(s[0], s[1]), fmaxf(s[2], s[3]));
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 1));
     mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 2));
-    if (me.lane % 4 == 0) x.max[now][me.half()][me.head()] = mine;
-    MeetAt(kScorerBarrier, kScorers);
-    const float new_max = fmaxf(max, fmaxf(mine, x.max[now][me.half() ^ 1][me.head()]));
+    mine = fmaxf(mine, __shfl_xor_sync(0xffffffffu, mine, 16));
+    const float new_max = fmaxf(max, mine);
     const float keep = exp2f(max - new_max);
     max = new_max;
     total *= keep;
@@ -221,17 +213,16 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
       total += Bf16Low(pair) + Bf16High(pair);  // of what the matrix units will see, so that the weights add up to one
     }
     if (me.half() == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
-    Arrive(x.weights[now]);
-    Await(x.free[now], (tile - begin + 1) / 2);  // the next tile is there, and the weights' place for it is free
+    ArriveAt(kWeightsBarrier + now, kTileThreads);
+    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
     slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
   }
   total += __shfl_xor_sync(0xffffffffu, total, 1);
   total += __shfl_xor_sync(0xffffffffu, total, 2);
+  total += __shfl_xor_sync(0xffffffffu, total, 16);
   const Scorer me;
-  if (me.lane % 4 == 0) x.total[me.half()][me.head()] = total;
-  MeetAt(kScorerBarrier, kScorers);
   if (me.half() == 0 && me.lane % 4 == 0 && me.head() < x.plan.heads) {
-    *reinterpret_cast<float2*>(x.plan.partials + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total + x.total[1][me.head()]);
+    *reinterpret_cast<float2*>(x.plan.partials + me.head() * kPartialStride + StatisticsAt(kTileLatent)) = make_float2(max, total);
   }
 }
 
@@ -242,10 +233,25 @@ __device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<
 // tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too. The first stage to be filled
 // anew is that of the queries, which is the scorers' to give.
 __device__ __forceinline__ void FetchAhead(const TileShared& x, int tile, int slot) {
-  const int begin = ReadNow(x.plan.first);
-  if (tile > begin) Await(x.free[tile % 2], (tile - begin + 1) / 2);
   const int stages = ReadNow(x.plan.stages), ahead = tile + stages - 1;
   if (ahead < ReadNow(x.plan.end)) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
+}
+
+// What is summed so far, relative to maxima that may have moved. They seldom do, and most of the time there is nothing to multiply.
+__device__ __forceinline__ void Rescale(const float (&keep)[kTileHeads], int lane, float (&acc)[2][kSummerColumns / 8][4]) {
+  float rows[2][2];
+#pragma unroll
+  for (int m = 0; m < 2; ++m) rows[m][0] = keep[16 * m + lane / 4], rows[m][1] = keep[16 * m + lane / 4 + 8];
+  const bool moved = rows[0][0] != 1.0f || rows[0][1] != 1.0f || rows[1][0] != 1.0f || rows[1][1] != 1.0f;
+  if (!__any_sync(0xffffffffu, moved)) return;
+#pragma unroll
+  for (int m = 0; m < 2; ++m) {
+#pragma unroll
+    for (int c = 0; c < kSummerColumns / 8; ++c) {
+#pragma unroll
+      for (int i = 0; i < 4; ++i) acc[m][c][i] *= rows[m][i / 2];
+    }
+  }
 }
 
 // The summers' half.
@@ -260,8 +266,8 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
   }
   CommitCopies();
   WaitCopies(0);
-  Arrive(x.free[(begin + 1) % 2]);
-  Arrive(x.free[begin % 2]);  // there are two first tiles, and no weights yet
+  ArriveAt(kFreeBarrier + (begin + 1) % 2, kTileThreads);
+  ArriveAt(kFreeBarrier + begin % 2, kTileThreads);  // there are two first tiles, and no weights yet
 #pragma unroll 1
   for (int i = kAskedTiles; i < stages - 1; ++i) {
     if (begin + i < end) FetchTile(x, begin + i, i);
@@ -273,20 +279,8 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
 #pragma unroll 1
   for (int tile = begin; tile < end; ++tile) {
     const int now = tile % 2;
-    Await(x.weights[now], (tile - begin) / 2);
-    if (tile > begin) {
-#pragma unroll
-      for (int m = 0; m < 2; ++m) {
-        const float low = x.keep[now][16 * m + lane / 4], high = x.keep[now][16 * m + lane / 4 + 8];
-#pragma unroll
-        for (int c = 0; c < kSummerColumns / 8; ++c) {
-          acc[m][c][0] *= low;
-          acc[m][c][1] *= low;
-          acc[m][c][2] *= high;
-          acc[m][c][3] *= high;
-        }
-      }
-    }
+    MeetAt(kWeightsBarrier + now, kTileThreads);
+    if (tile > begin) Rescale(x.keep[now], lane, acc);
     const uint32_t v_from = StageAt(x, slot) + v_at, w_from = SharedAddress(&x.weight[now][lane % 16][lane / 16 * 8]);
 #pragma unroll 1
     for (int row = 0; row < kMlaTile; row += 16) {
@@ -309,7 +303,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
     }
     if (tile + 1 < end) {
       WaitCopies(stages - 3);  // of the tile after the next
-      Arrive(x.free[now ^ 1]);
+      ArriveAt(kFreeBarrier + (now ^ 1), kTileThreads);
     }
     slot = slot + 1 == stages ? 0 : slot + 1;
   }
