@@ -5,7 +5,7 @@
 // once, one tile apart, so that the softmax of one half hides behind the matrix products of the other:
 //   scorers   8 warps. S = Q K^T: a warp takes 16 heads x all rows x a quarter of the 576 dimensions, its queries in registers for good,
 //             because reading them anew for each tile is what shared memory has no time for. The quarters meet in shared memory, after
-//             which a warp has 8 heads x 16 rows whole: the softmax's running maximum and sum.
+//             which a warp has 4 heads x 32 rows whole: the softmax's running maximum and sum.
 //   summers   8 warps. O = P K: a warp takes all heads x 64 latent columns, accumulated in registers. They have time left and fill the
 //             ring, too.
 // Every instruction is sm_80's: mma.sync, ldmatrix, cp.async.
@@ -87,13 +87,14 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
   return pair;
 }
 
-// Barriers of parts of the block, and those between the halves: one half arrives, the other waits. There are two of each of these, for even and odd tiles,
-// as the half that arrives may be a tile ahead of the one that waits.
+// Barriers of parts of the block (1, 2: the scorers of half of the heads; 3: those of sm90/mla_tile.cuh; 5 is SyncWorkers()'s), and those between the
+// halves: one half arrives, the other waits and meets. There are two of each of these, for even and odd tiles, as the half that arrives may be a tile
+// ahead of the one that waits. An mbarrier would count every thread, and those that wait for it would ask again and again.
 enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3, kWeightsBarrier = 6, kFreeBarrier = 8 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 __device__ __forceinline__ void ArriveAt(int barrier, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 
-// There are no signals.
+// What the attention of sm90/mla_tile.cuh needs before a plan and behind it. Here are barriers only.
 __device__ __forceinline__ void SetSignals(TileShared&) {}
 __device__ __forceinline__ void EndSignals(TileShared&) {}
 
@@ -214,7 +215,7 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
     }
     if (me.half() == 0 && me.lane % 4 == 0) x.keep[now][me.head()] = keep;
     ArriveAt(kWeightsBarrier + now, kTileThreads);
-    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, and the weights' place for it is free
+    MeetAt(kFreeBarrier + now, kTileThreads);  // the next tile is there, the weights' place for it is free, and all scorers have read the scores
     slot = slot + 1 == x.plan.stages ? 0 : slot + 1;
   }
   total += __shfl_xor_sync(0xffffffffu, total, 1);
@@ -229,9 +230,9 @@ __device__ __forceinline__ void ScoreTiles(TileShared& x) {
 // A number of the plan, read now: kept since the plan was made it would take a register.
 __device__ __forceinline__ int ReadNow(const int& number) { return *static_cast<const volatile int*>(&number); }
 
-// The summers, with tile `tile` in stage `slot` and its weights: starts the copy of the tile that takes the stage of the one before. The scorers are a
-// tile ahead, so their signal says nothing about the other summers: those must be done with the tile before, too. The first stage to be filled
-// anew is that of the queries, which is the scorers' to give.
+// The summers, with tile `tile` in stage `slot` and its weights: starts the copy of the tile that takes the stage of the one before. Nobody needs that any
+// more: at the barrier of these weights the scorers have arrived, who are a tile ahead, and the summers have met. The first stage to be filled anew is
+// that of the queries.
 __device__ __forceinline__ void FetchAhead(const TileShared& x, int tile, int slot) {
   const int stages = ReadNow(x.plan.stages), ahead = tile + stages - 1;
   if (ahead < ReadNow(x.plan.end)) FetchTile(x, ahead, slot == 0 ? stages - 1 : slot - 1);
@@ -298,7 +299,7 @@ __device__ __forceinline__ void SumTiles(const TileShared& x) {
         }
       }
       if (row > 0) continue;
-      FetchAhead(x, tile, slot);  // the summers need not wait for each other here; in front of the products they would
+      FetchAhead(x, tile, slot);  // behind some products: what they read from shared memory would wait behind the copies
       CommitCopies();
     }
     if (tile + 1 < end) {
