@@ -87,10 +87,10 @@ __device__ __forceinline__ uint32_t Bf16Pair(float low, float high) {
   return pair;
 }
 
-// Barriers of parts of the block (1, 2: the scorers of half of the heads; 3: those of sm90/mla_tile.cuh; 5 is SyncWorkers()'s), and those between the
+// Barriers of parts of the block (1, 2: the scorers of half of the heads; sm90/mla_tile.cuh has 3, SyncWorkers() 5), and those between the
 // halves: one half arrives, the other waits and meets. There are two of each of these, for even and odd tiles, as the half that arrives may be a tile
 // ahead of the one that waits. An mbarrier would count every thread, and those that wait for it would ask again and again.
-enum TileBarrier { kHalfBarrier = 1, kScorerBarrier = 3, kWeightsBarrier = 6, kFreeBarrier = 8 };
+enum TileBarrier { kHalfBarrier = 1, kWeightsBarrier = 6, kFreeBarrier = 8 };
 __device__ __forceinline__ void MeetAt(int barrier, int threads) { asm volatile("bar.sync %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 __device__ __forceinline__ void ArriveAt(int barrier, int threads) { asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "r"(threads) : "memory"); }
 

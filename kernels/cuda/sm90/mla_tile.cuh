@@ -24,7 +24,7 @@ inline constexpr int kWeightBytes = kTileHeads * kPanelRow;  // of a stage's row
 
 inline constexpr int kSummerGroups = 2, kProducers = kTileThreads - kWarpgroup;  // the first producer
 inline constexpr int kGroupLatent = kTileLatent / kSummerGroups, kBlocks = kGroupLatent / 64;  // a product has 64 outputs' rows
-inline constexpr int kScorerWarps = kWarpgroup / kWarp;
+inline constexpr int kScorerWarps = kWarpgroup / kWarp, kScorerBarrier = 3;  // beside those of TileBarrier
 static_assert(kStageRows == kWgmmaRows && kStageRows * 2 == kPanelRow && kTileHeads == kWarp, "a product has 64 x 32 outputs, a lane a head");
 static_assert(kTileThreads == (2 + kSummerGroups) * kWarpgroup && kPlaces * kWarp == kWarpgroup);
 
